@@ -1,0 +1,3 @@
+from vlcal.cli import main
+
+main()

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from vlcal.functional import sampled_kl_k1, sampled_kl_k3, token_statistics, vocabulary_kl
+
+N, T, D, V = 3, 5, 4, 64
+
+
+@pytest.fixture
+def hidden() -> Tensor:
+    return torch.randn(N, T, D, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def weight() -> Tensor:
+    return torch.randn(V, D, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def tokens() -> Tensor:
+    return torch.randint(V, (N, T), generator=torch.Generator().manual_seed(2))
+
+
+@pytest.fixture
+def mask() -> Tensor:
+    return torch.arange(T).expand(N, T) < torch.tensor([[5], [2], [0]])
+
+
+def itself(rows: Tensor) -> Tensor:
+    return rows
+
+
+def test_uniform_logits_give_log_of_the_vocabulary() -> None:
+    everywhere = torch.ones(1, 2, dtype=torch.bool)
+    log_probs, entropy = token_statistics(torch.zeros(1, 2, 8), itself, torch.tensor([[0, 7]]), everywhere)
+    torch.testing.assert_close(log_probs, torch.full((1, 2), -math.log(8)))
+    torch.testing.assert_close(entropy, torch.full((1, 2), math.log(8)))
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 1000])
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_chunks_give_what_the_whole_vocabulary_at_once_gives(
+    hidden: Tensor, weight: Tensor, tokens: Tensor, mask: Tensor, chunk: int, temperature: float
+) -> None:
+    hidden.requires_grad_()
+    weight.requires_grad_()
+    whole = torch.log_softmax(hidden @ weight.T / temperature, -1)
+    expected = (
+        whole.gather(-1, tokens[..., None])[..., 0] * mask,
+        torch.distributions.Categorical(logits=whole).entropy() * mask,
+    )
+    found = token_statistics(hidden, lambda rows: rows @ weight.T, tokens, mask, temperature, chunk)
+    torch.testing.assert_close(found, expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        ours_grad = torch.autograd.grad(ours.square().sum(), (hidden, weight), retain_graph=True)
+        theirs_grad = torch.autograd.grad(theirs.square().sum(), (hidden, weight), retain_graph=True)
+        torch.testing.assert_close(ours_grad, theirs_grad, rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_agree_with_finite_differences(hidden: Tensor, weight: Tensor, tokens: Tensor, mask: Tensor) -> None:
+    exact = weight.double()
+    assert torch.autograd.gradcheck(
+        lambda states: token_statistics(states, lambda rows: rows @ exact.T, tokens, mask, chunk=3),
+        hidden.double().requires_grad_(),
+    )
+
+
+def test_tokens_outside_the_mask_neither_pass_the_head_nor_matter(
+    hidden: Tensor, weight: Tensor, tokens: Tensor, mask: Tensor
+) -> None:
+    seen: list[int] = []
+
+    def head(rows: Tensor) -> Tensor:
+        seen.append(len(rows))
+        return rows @ weight.T
+
+    spoiled = torch.where(mask[..., None], hidden, torch.nan)
+    found = token_statistics(spoiled, head, torch.where(mask, tokens, -100), mask, chunk=4)
+    assert seen == [4, 3]  # seven tokens count
+    torch.testing.assert_close(found, token_statistics(hidden, head, tokens, mask, chunk=4), rtol=0, atol=0)
+    assert all((values[~mask] == 0).all() for values in found)
+
+
+def test_no_logits_are_kept_for_the_backward_pass(hidden: Tensor, weight: Tensor, tokens: Tensor, mask: Tensor) -> None:
+    kept: list[torch.Size] = []
+    hidden.requires_grad_()
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor.shape)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, itself):
+        log_probs, entropy = token_statistics(hidden, lambda rows: rows @ weight.T, tokens, mask, chunk=2)
+    (log_probs + entropy).sum().backward()
+    assert not [shape for shape in kept if V in shape]
+
+
+def test_suppressed_tokens_add_nothing_and_give_no_nan(
+    hidden: Tensor, weight: Tensor, tokens: Tensor, mask: Tensor
+) -> None:
+    hidden.requires_grad_()
+    bias = torch.zeros(V).index_fill(0, torch.tensor([0, 9]), -torch.inf)
+    allowed = torch.tensor([token for token in range(V) if token not in (0, 9)])
+    chosen = torch.randint(len(allowed), tokens.shape, generator=torch.Generator().manual_seed(3))
+    found = token_statistics(hidden, lambda rows: rows @ weight.T + bias, allowed[chosen], mask)
+    torch.testing.assert_close(found, token_statistics(hidden, lambda rows: rows @ weight[allowed].T, chosen, mask))
+    torch.stack(found).sum().backward()
+    assert hidden.grad is not None
+    assert hidden.grad.isfinite().all()
+
+
+def test_an_empty_mask_gives_zeros_with_a_graph(hidden: Tensor, weight: Tensor, tokens: Tensor) -> None:
+    nowhere = torch.zeros(N, T, dtype=torch.bool)
+    hidden.requires_grad_()
+    log_probs, entropy = token_statistics(hidden, lambda rows: rows @ weight.T, tokens, nowhere)
+    assert (log_probs == 0).all()
+    assert (entropy == 0).all()
+    (log_probs + entropy).sum().backward()
+    assert hidden.grad is not None
+    assert (hidden.grad == 0).all()
+    assert (vocabulary_kl(hidden, hidden, lambda rows: rows @ weight.T, nowhere) == 0).all()
+
+
+def test_half_precision_states_give_float32_figures(
+    hidden: Tensor, weight: Tensor, tokens: Tensor, mask: Tensor
+) -> None:
+    half, small = hidden.bfloat16(), weight.bfloat16()
+    log_probs, entropy = token_statistics(half, lambda rows: rows @ small.T, tokens, mask)
+    exact = torch.log_softmax((half @ small.T).float(), -1).gather(-1, tokens[..., None])[..., 0] * mask
+    assert entropy.dtype == torch.float32
+    torch.testing.assert_close(log_probs, exact)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+def test_temperature_not_above_zero_is_refused(
+    hidden: Tensor, tokens: Tensor, mask: Tensor, temperature: float
+) -> None:
+    with pytest.raises(ValueError, match="`temperature` must be above 0"):
+        token_statistics(hidden, itself, tokens, mask, temperature=temperature)
+
+
+def test_an_empty_chunk_is_refused(hidden: Tensor, tokens: Tensor, mask: Tensor) -> None:
+    with pytest.raises(ValueError, match="`chunk` must be at least 1"):
+        token_statistics(hidden, itself, tokens, mask, chunk=0)
+    with pytest.raises(ValueError, match="`chunk` must be at least 1"):
+        vocabulary_kl(hidden, hidden, itself, mask, chunk=0)
+
+
+def test_kl_of_a_worked_pair() -> None:
+    p, q = torch.tensor([[[0.5, 0.5]]]).log(), torch.tensor([[[0.25, 0.75]]]).log()
+    everywhere = torch.ones(1, 1, dtype=torch.bool)
+    forward = 0.5 * math.log(0.5 / 0.25) + 0.5 * math.log(0.5 / 0.75)
+    reverse = 0.25 * math.log(0.25 / 0.5) + 0.75 * math.log(0.75 / 0.5)
+    assert vocabulary_kl(p, q, itself, everywhere).item() == pytest.approx(forward, rel=1e-5)
+    assert vocabulary_kl(q, p, itself, everywhere).item() == pytest.approx(reverse, rel=1e-5)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 1000])
+def test_kl_agrees_with_torch_in_every_chunk_size(hidden: Tensor, weight: Tensor, mask: Tensor, chunk: int) -> None:
+    other = hidden.roll(1, 0)
+    p, q = (torch.distributions.Categorical(logits=states @ weight.T) for states in (hidden, other))
+    expected = torch.distributions.kl_divergence(p, q) * mask
+    torch.testing.assert_close(vocabulary_kl(hidden, other, lambda rows: rows @ weight.T, mask, chunk), expected)
+
+
+def test_kl_is_never_negative_and_zero_between_equals(hidden: Tensor, weight: Tensor) -> None:
+    everywhere = torch.ones(N, T, dtype=torch.bool)
+    assert (vocabulary_kl(hidden, hidden, lambda rows: rows @ weight.T, everywhere) == 0).all()
+    near = hidden * (1 + 1e-6)
+    assert (vocabulary_kl(hidden, near, lambda rows: rows @ weight.T, everywhere) >= 0).all()
+
+
+def test_kl_skips_tokens_both_suppress_and_is_infinite_where_q_forbids() -> None:
+    p = torch.tensor([[[0.0, 0.0, -torch.inf]]])
+    q = torch.tensor([[[0.0, -torch.inf, -torch.inf]]])
+    everywhere = torch.ones(1, 1, dtype=torch.bool)
+    assert vocabulary_kl(p, p, itself, everywhere).item() == 0
+    assert vocabulary_kl(q, p, itself, everywhere).item() == pytest.approx(math.log(2))
+    assert vocabulary_kl(p, q, itself, everywhere).item() == math.inf
+
+
+def test_kl_leaves_its_inputs_alone_and_carries_no_gradient() -> None:
+    p, q = torch.randn(1, 2, 3, requires_grad=True), torch.randn(1, 2, 3)
+    before = p.detach().clone(), q.clone()
+    assert not vocabulary_kl(p, q, itself, torch.ones(1, 2, dtype=torch.bool)).requires_grad
+    torch.testing.assert_close((p.detach(), q), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("estimator", [sampled_kl_k1, sampled_kl_k3])
+def test_sampled_estimators_average_to_the_exact_kl(estimator: Callable[..., Tensor]) -> None:
+    p, q = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.2, 0.3, 0.5])
+    exact = (p * (p / q).log()).sum()
+    torch.testing.assert_close((p * estimator(p.log(), q.log())).sum(), exact)
+
+
+def test_k1_may_be_negative_and_k3_never_is() -> None:
+    log_p, log_q = torch.tensor([-3.0, -1.0, -1.0]), torch.tensor([-1.0, -1.0, -3.0])
+    assert sampled_kl_k1(log_p, log_q).tolist() == [-2.0, 0.0, 2.0]
+    torch.testing.assert_close(
+        sampled_kl_k3(log_p, log_q), torch.tensor([math.exp(2) - 1 - 2, 0.0, math.exp(-2) - 1 + 2])
+    )

@@ -1,0 +1,74 @@
+"""Records of one step, made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from vlcal.types import Certainty, Responses, Rollouts, Spans
+
+NAN = float("nan")
+
+
+@pytest.fixture
+def make_responses() -> Callable[..., Responses]:
+    """Responses out of plain lists; the parts of the text lie where the given masks say, else nowhere."""
+
+    def make(
+        visual: Sequence[float] = (0.5,),
+        reasoning: Sequence[float] | None = None,
+        correct: Sequence[float] | None = None,
+        well_formed: Sequence[bool] | None = None,
+        tokens: int = 4,
+        **spans: Sequence[Sequence[bool]],
+    ) -> Responses:
+        rows = len(visual)
+        seen = torch.tensor(visual)
+        concluded = seen if reasoning is None else torch.tensor(reasoning)
+        nowhere = torch.zeros(rows, tokens, dtype=torch.bool)
+        names = ("vision", "reasoning", "answer", "visual_confidence", "reasoning_confidence")
+        return Responses(
+            answers=("7",) * rows,
+            well_formed=torch.tensor([True] * rows if well_formed is None else well_formed),
+            correct=torch.tensor([1.0] * rows if correct is None else correct),
+            visual=seen,
+            reasoning=concluded,
+            overall=seen * concluded,
+            read_right=torch.full((rows,), NAN),
+            reasoned_right=torch.full((rows,), NAN),
+            spans=Spans(**{name: torch.tensor(spans[name]) if name in spans else nowhere for name in names}),
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_certainty() -> Callable[..., Certainty]:
+    """Certainty with the given soft labels."""
+
+    def make(response: Sequence[float], token: Tensor | None = None) -> Certainty:
+        labels = torch.tensor(response)
+        tokens = torch.full((len(labels), 4), 0.5) if token is None else token
+        return Certainty(token=tokens, response=labels, score=labels)
+
+    return make
+
+
+@pytest.fixture
+def make_rollouts() -> Callable[..., Rollouts]:
+    """Rollouts of which only the shape and the group size matter."""
+
+    def make(rows: int, tokens: int, group_size: int) -> Rollouts:
+        return Rollouts(
+            tokens=torch.zeros(rows, tokens, dtype=torch.long),
+            mask=torch.ones(rows, tokens, dtype=torch.bool),
+            log_probs=torch.zeros(rows, tokens),
+            texts=("",) * rows,
+            truncated=torch.zeros(rows, dtype=torch.bool),
+            group_size=group_size,
+        )
+
+    return make

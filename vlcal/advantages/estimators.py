@@ -1,0 +1,59 @@
+"""How much better a response is than could be expected of its prompt."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float
+from torch import Tensor
+
+from vlcal.functional.advantages import group_centered, group_standardized, leave_one_out
+
+
+class AdvantageEstimator(ABC):
+    """Compares each total reward with a baseline; what the policy gradient is multiplied with."""
+
+    @abstractmethod
+    def __call__(self, rewards: Float[Tensor, " N"], group_size: int) -> Float[Tensor, " N"]:
+        """The advantage of each completion; rows lie group after group."""
+
+
+class GroupStandardized(AdvantageEstimator):
+    """Reward minus the group's mean, over the group's standard deviation; a flat group is exactly 0.
+
+    Args:
+        eps: Added to the standard deviation, in units of the reward, at least 0.
+    """
+
+    def __init__(self, eps: float = 1e-6) -> None:
+        if not eps >= 0.0:
+            raise ValueError(f"`eps` must be at least 0, since it is added to a standard deviation; got {eps}.")
+        self.eps = eps
+
+    def __call__(self, rewards: Float[Tensor, " N"], group_size: int) -> Float[Tensor, " N"]:
+        """How many standard deviations of its group each reward lies above the mean."""
+        return group_standardized(rewards, group_size, eps=self.eps)
+
+
+class GroupCentered(AdvantageEstimator):
+    """Reward minus the group's mean; keeps the scale of the rewards, so that close groups stay close."""
+
+    def __call__(self, rewards: Float[Tensor, " N"], group_size: int) -> Float[Tensor, " N"]:
+        """How far each reward lies above the mean of its group."""
+        return group_centered(rewards, group_size)
+
+
+class LeaveOneOut(AdvantageEstimator):
+    """Reward minus the mean of the rest of the group: an unbiased baseline."""
+
+    def __call__(self, rewards: Float[Tensor, " N"], group_size: int) -> Float[Tensor, " N"]:
+        """How far each reward lies above the mean of the others in its group."""
+        return leave_one_out(rewards, group_size)
+
+
+class NoBaseline(AdvantageEstimator):
+    """The reward itself, compared with nothing; also works with one completion per prompt."""
+
+    def __call__(self, rewards: Float[Tensor, " N"], group_size: int) -> Float[Tensor, " N"]:
+        """The rewards."""
+        return rewards

@@ -1,0 +1,17 @@
+"""Evidence to certainty: how sure the policy was of what it saw, with no label."""
+
+from vlcal.certainty.base import CertaintyEstimator, ConstantCertainty
+from vlcal.certainty.labelers import BatchLabeler, GroupLabeler, SoftLabeler, WindowLabeler
+from vlcal.certainty.visual import EntropyCertainty, KLCertainty, KLEntropyCertainty
+
+__all__ = [
+    "BatchLabeler",
+    "CertaintyEstimator",
+    "ConstantCertainty",
+    "EntropyCertainty",
+    "GroupLabeler",
+    "KLCertainty",
+    "KLEntropyCertainty",
+    "SoftLabeler",
+    "WindowLabeler",
+]

@@ -1,0 +1,41 @@
+"""The family of certainty estimators and its null member."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+
+from vlcal.types import Certainty, Evidence, Responses, Rollouts
+
+
+class CertaintyEstimator(ABC):
+    """Infers from what was measured how sure the policy was of what it saw.
+
+    Its soft labels are the target of the visual confidence and steer the advantages of the vision tokens. It knows no
+    target and no verdict, and no gradient passes through it.
+    """
+
+    @abstractmethod
+    def __call__(self, evidence: Evidence, rollouts: Rollouts, responses: Responses) -> Certainty:
+        """Soft labels of every token and every response of one step."""
+
+
+class ConstantCertainty(CertaintyEstimator):
+    """Calls every vision part equally certain, whatever was measured.
+
+    Args:
+        value: The certainty of every vision token and every response, in [0, 1]; 0.5 says nothing either way.
+    """
+
+    def __init__(self, value: float = 0.5) -> None:
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"`value` must lie in [0, 1] like every certainty; got {value}.")
+        self.value = value
+
+    def __call__(self, evidence: Evidence, rollouts: Rollouts, responses: Responses) -> Certainty:
+        """The value wherever there is a vision part."""
+        vision = responses.spans.vision
+        token = torch.where(vision, self.value, torch.full_like(evidence.entropy, 0.5))
+        response = torch.where(vision.any(dim=-1), self.value, torch.full_like(token[:, 0], torch.nan))
+        return Certainty(token=token, response=response, score=response)

@@ -1,0 +1,69 @@
+"""Scores to soft labels: what a score is compared with before it counts as high or low."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vlcal.functional.certainty import soft_label_batch, soft_label_group, soft_label_window
+from vlcal.functional.masked import masked_mean, masked_std
+
+
+class SoftLabeler(ABC):
+    """Turns scores of any scale into labels in (0, 1) by comparing each with others."""
+
+    @abstractmethod
+    def __call__(self, score: Float[Tensor, " N"], group_size: int) -> Float[Tensor, " N"]:
+        """Sigmoid of the standardised score; NaN where the score is, and such a score counts in no mean."""
+
+
+class BatchLabeler(SoftLabeler):
+    """Compares with every response of the step; as published, a label thus depends on the prompts drawn beside it."""
+
+    def __call__(self, score: Float[Tensor, " N"], group_size: int) -> Float[Tensor, " N"]:
+        """Labels standardised over all N."""
+        return soft_label_batch(score)
+
+
+class GroupLabeler(SoftLabeler):
+    """Compares with the other responses to the same prompt; says nothing of one image against another."""
+
+    def __call__(self, score: Float[Tensor, " N"], group_size: int) -> Float[Tensor, " N"]:
+        """Labels standardised within each group."""
+        return soft_label_group(score, group_size)
+
+
+class WindowLabeler(SoftLabeler):
+    """Compares with the latest scores of this and earlier steps, so that a small batch has something to stand against.
+
+    The window is the one memory a part may keep between steps: save and load it with the run. Every call feeds it, so
+    give validation a labeler of its own.
+
+    Args:
+        size: Number of latest scores to compare with, at least 2.
+    """
+
+    def __init__(self, size: int = 1024) -> None:
+        if size < 2:
+            raise ValueError(f"`size` must be at least 2, since one score has nothing to be compared with; got {size}.")
+        self.size = size
+        self._scores: deque[float] = deque(maxlen=size)
+
+    def __call__(self, score: Float[Tensor, " N"], group_size: int) -> Float[Tensor, " N"]:
+        """Labels standardised over the window, which now holds these scores too."""
+        self._scores.extend(score[~score.isnan()].tolist())
+        window = torch.tensor(self._scores, dtype=score.dtype, device=score.device)
+        every = torch.ones_like(window, dtype=torch.bool)
+        return soft_label_window(score, masked_mean(window, every), masked_std(window, every))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The window, oldest score first."""
+        return {"scores": torch.tensor(self._scores, dtype=torch.float64)}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from a saved window; of a longer one the latest scores are kept."""
+        self._scores = deque(state["scores"].tolist(), maxlen=self.size)

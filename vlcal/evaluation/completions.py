@@ -1,0 +1,81 @@
+"""Completions as rows that a person or a program can read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from vlcal.types import Experience
+
+Row = dict[str, Any]
+
+COLUMNS = ("correct", "visual", "reasoning", "overall", "read_right", "reasoned_right", "certainty")
+ABSENT = "–"
+# Whatever markdown or HTML could take for markup; TensorBoard would drop `<think>` without a word.
+_MARKUP = str.maketrans(
+    {mark: f"&#{ord(mark)};" for mark in "&<>\"'\\`*_{}[]()#+-.!|~$"} | {"\n": "<br>", "\r": " "}
+)
+
+
+def completion_rows(experience: Experience) -> list[Row]:
+    """One row per completion, in plain Python values; None where a figure is absent or nobody knows."""
+    prompts, rollouts, said = experience.prompts, experience.rollouts, experience.responses
+    figures = {
+        "correct": said.correct,
+        "visual": said.visual,
+        "reasoning": said.reasoning,
+        "overall": said.overall,
+        "read_right": said.read_right,
+        "reasoned_right": said.reasoned_right,
+        "certainty": experience.certainty.response,
+        "certainty_score": experience.certainty.score,
+        "reward": experience.rewards.total,
+    }
+    columns = {name: [_number(value) for value in values.tolist()] for name, values in figures.items()}
+    terms = {name: [_number(value) for value in term.tolist()] for name, term in experience.rewards.terms.items()}
+    rows = []
+    for row, text in enumerate(rollouts.texts):
+        prompt = row // rollouts.group_size
+        rows.append(
+            {
+                "id": prompts.ids[prompt],
+                "question": prompts.questions[prompt],
+                "target": prompts.targets[prompt],
+                "response": text,
+                "answer": said.answers[row],
+                "well_formed": bool(said.well_formed[row]),
+                "truncated": bool(rollouts.truncated[row]),
+                **{name: values[row] for name, values in columns.items()},
+                "rewards": {name: values[row] for name, values in terms.items()},
+                "clearness": _number(float(prompts.extras[prompt].get("clearness", math.nan))),
+            }
+        )
+    return rows
+
+
+def completion_markdown(rows: Sequence[Row]) -> str:
+    """The rows as a markdown table; nothing in a question or a response is taken for markup."""
+    texts = ("question", "target", "response", "answer")
+    terms = list(rows[0]["rewards"]) if rows else []
+    names = [*texts, *COLUMNS, *(f"reward {_escaped(name)}" for name in terms), "reward total"]
+    lines = [names, ["---"] * len(names)]
+    for row in rows:
+        said = [_escaped(row[name]) if row[name] is not None else ABSENT for name in texts]
+        figures = [*(row[name] for name in COLUMNS), *(row["rewards"][name] for name in terms), row["reward"]]
+        lines.append(said + [as_figure(value) for value in figures])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def as_figure(value: float | None) -> str:
+    """Two decimals, or a dash where there is nothing."""
+    return ABSENT if value is None else f"{value:.2f}"
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_MARKUP)
+
+
+def _number(value: float) -> float | None:
+    """The value as the float32 it was meant to be, 0.7 and not 0.699999988; None where JSON knows no such number."""
+    return round(value, 6) if math.isfinite(value) else None

@@ -1,0 +1,7 @@
+"""The LightningModules: they own the weights, the optimizer step and the names in the log."""
+
+from vlcal.modules.policy_module import PolicyModule
+from vlcal.modules.reinforcement import ReinforcementModule
+from vlcal.modules.supervised import SupervisedModule
+
+__all__ = ["PolicyModule", "ReinforcementModule", "SupervisedModule"]

@@ -1,0 +1,171 @@
+"""Reinforcement: collect, update, log."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from vlcal.evaluation import Outcomes, summarize
+from vlcal.functional.vocabulary import token_statistics
+from vlcal.modules.policy_module import PolicyModule
+from vlcal.objectives import ClippedSurrogate, ConfidenceObjective, PolicyObjective, SampledConfidence
+from vlcal.optimization import Optimization
+from vlcal.pipeline import Pipeline, draw_seed, level_log_probs
+from vlcal.policy import AdapterOff, EncodedPrompts, PolicySpec, Reference, TransformersEngine
+from vlcal.sampling import Sampling
+from vlcal.types import Experience, PolicyUpdate, PromptBatch
+
+
+class ReinforcementModule(PolicyModule):
+    """Teaches a policy to state calibrated confidences.
+
+    Args:
+        policy: Checkpoint and adaptation; built when training or validation starts.
+        pipeline: From prompts to experience.
+        sampling: Completions per prompt and how they are sampled, in training and in validation.
+        objective: Loss on the tokens of a response.
+        confidence: How the stated confidences are learned.
+        reference: What the policy is held close to.
+        optimization: How weights are moved.
+    """
+
+    def __init__(
+        self,
+        policy: PolicySpec,
+        pipeline: Pipeline,
+        sampling: Sampling = Sampling(),
+        objective: PolicyObjective = ClippedSurrogate(),
+        confidence: ConfidenceObjective = SampledConfidence(),
+        reference: Reference = AdapterOff(),
+        optimization: Optimization = Optimization(),
+    ) -> None:
+        super().__init__(policy, optimization)
+        self.pipeline = pipeline
+        self.sampling = sampling
+        self.objective = objective
+        self.confidence = confidence
+        self.reference = reference
+        self._judged: list[Outcomes] = []
+
+    def configure_model(self) -> None:
+        """Build the policy and attach the reference to it while it is untrained."""
+        fresh = self._policy is None
+        super().configure_model()
+        if fresh and self.objective.needs_reference:
+            self.reference.attach(self.policy)
+
+    def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Experience]:
+        """Collect completions of the batch, learn from them, and hand on what was collected."""
+        encoded = self.policy.encode(batch, self.pipeline.reader.grammar)
+        experience = self._collect(batch, encoded)
+        for rows in _slices(len(batch), self.sampling.minibatch_prompts):
+            part = experience.select(rows)
+            again = not self.policy.vision_frozen
+            prompts = self.policy.encode(part.prompts, self.pipeline.reader.grammar) if again else encoded.select(rows)
+            self._learn(part, prompts)
+        self._log_collected(experience)
+        return {"experience": experience}
+
+    def validation_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Experience]:
+        """One judged completion per prompt."""
+        return self._look(batch)
+
+    def test_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Experience]:
+        """One judged completion per prompt."""
+        return self._look(batch)
+
+    def predict_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Experience]:
+        """One judged completion per prompt."""
+        return self._look(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures of the whole validation set."""
+        self._log_judged("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the figures of the whole test set."""
+        self._log_judged("test")
+
+    def on_predict_epoch_end(self) -> None:
+        """Forget what was judged; the callbacks have it."""
+        self._judged.clear()
+
+    @torch.no_grad()
+    def _collect(self, batch: PromptBatch, encoded: EncodedPrompts) -> Experience:
+        seed = draw_seed(self.sampling.seed, "train", str(self.global_step))
+        self.policy.eval()  # dropout would make the sampled, the scored and the reference pass disagree
+        experience = self.pipeline.judge(
+            self.policy, batch, encoded, self.sampling.training, self.sampling.group_size, seed
+        )
+        if self.objective.needs_reference:
+            rollouts = experience.rollouts
+            reference = self.reference.log_probs(self.policy, encoded, rollouts.tokens, rollouts.mask)
+            experience = replace(experience, reference_log_probs=reference)
+        return self.pipeline.credit(experience)
+
+    def _learn(self, experience: Experience, encoded: EncodedPrompts) -> None:
+        """One update from one minibatch."""
+        rollouts, responses = experience.rollouts, experience.responses
+        hidden = self.policy.hidden(encoded, rollouts.tokens, rollouts.mask)
+        mask = self.policy.countable(rollouts.tokens, rollouts.mask)
+        log_probs, entropy = token_statistics(hidden, self.policy.head, rollouts.tokens, mask)
+        update = self.objective(
+            log_probs,
+            experience.evidence.log_probs,
+            experience.reference_log_probs,
+            experience.advantages,
+            self.confidence.policy_mask(mask, responses),
+        )
+        stated = self._confidence_update(experience, hidden)
+        norm = self.descend(update.loss + stated.loss)
+        figures = {f"train/objective/{name}": value for name, value in {**update.stats, **stated.stats}.items()}
+        self.log_dict({**figures, "train/objective/gradient_norm": norm}, batch_size=len(experience.prompts))
+
+    def _confidence_update(self, experience: Experience, hidden: Tensor) -> PolicyUpdate:
+        if not self.confidence.needs_levels:
+            return PolicyUpdate(loss=hidden.new_zeros(()), stats={})
+        grammar = self.pipeline.reader.grammar
+        log_probs = level_log_probs(
+            self.policy, hidden, experience.responses, self.policy.level_tokens(grammar)
+        )
+        levels = torch.tensor([grammar.confidence(level) for level in grammar.levels], device=hidden.device)
+        return self.confidence(log_probs, levels, experience.responses, experience.certainty)
+
+    def _look(self, batch: PromptBatch) -> dict[str, Experience]:
+        """Judge one completion per prompt and leave no trace in any part."""
+        seed = draw_seed(self.sampling.seed, "validation")
+        with self.pipeline.looking():
+            encoded = self.policy.encode(batch, self.pipeline.reader.grammar)
+            experience = self.pipeline.judge(self.policy, batch, encoded, self.sampling.validation, 1, seed)
+        self._judged.append(Outcomes.of(experience))
+        return {"experience": experience}
+
+    def _log_collected(self, experience: Experience) -> None:
+        responses, rollouts = experience.responses, experience.rollouts
+        figures = {f"train/reward/{name}": term.mean() for name, term in experience.rewards.terms.items()}
+        mismatch = (experience.evidence.log_probs - rollouts.log_probs).abs()[rollouts.mask].mean()
+        figures |= {
+            "train/reward/total": experience.rewards.total.mean(),
+            "train/response/correct": responses.correct.mean(),
+            "train/response/well_formed": responses.well_formed.float().mean(),
+            "train/response/length": rollouts.mask.sum(1).float().mean(),
+            "train/response/truncated": rollouts.truncated.float().mean(),
+            "train/response/entropy": experience.evidence.entropy[rollouts.mask].mean(),
+            "train/response/sampling_mismatch": mismatch,
+            "train/certainty/visual_kl": experience.evidence.visual_kl[responses.spans.vision].mean(),
+        }
+        judged = summarize(Outcomes.of(experience))
+        figures |= {f"train/calibration/{name}": judged[name] for name in ("ece", "auroc", "brier")}
+        self.log_dict(figures, batch_size=len(experience.prompts))
+
+    def _log_judged(self, stage: str) -> None:
+        figures = summarize(Outcomes.join(self._judged))
+        self._judged.clear()
+        self.log_dict({f"{stage}/calibration/{name}": value for name, value in figures.items()})
+
+
+def _slices(count: int, size: int) -> list[list[int]]:
+    """Consecutive indices, at most `size` at a time."""
+    return [list(range(start, min(start + size, count))) for start in range(0, count, size)]

@@ -1,0 +1,20 @@
+"""Advantages and log-probabilities to a loss."""
+
+from vlcal.objectives.aggregation import LossAggregation, SequenceMeanTokenMean, SequenceMeanTokenSumNorm, TokenMean
+from vlcal.objectives.clipped import ClippedSurrogate
+from vlcal.objectives.confidence import ConfidenceObjective, SampledConfidence
+from vlcal.objectives.expected import ExpectedScore
+from vlcal.objectives.policy import NoPolicyObjective, PolicyObjective
+
+__all__ = [
+    "ClippedSurrogate",
+    "ConfidenceObjective",
+    "ExpectedScore",
+    "LossAggregation",
+    "NoPolicyObjective",
+    "PolicyObjective",
+    "SampledConfidence",
+    "SequenceMeanTokenMean",
+    "SequenceMeanTokenSumNorm",
+    "TokenMean",
+]

@@ -1,0 +1,62 @@
+"""The family of confidence objectives and its null member."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from vlcal.objectives.policy import connected_zero
+from vlcal.types import Certainty, PolicyUpdate, Responses
+
+
+class ConfidenceObjective(ABC):
+    """Says how the stated confidences are learned: through sampled rewards, or by a loss of their own."""
+
+    @property
+    @abstractmethod
+    def needs_levels(self) -> bool:
+        """True where the loss asks for the log-probabilities of every level at the two confidences."""
+
+    @abstractmethod
+    def policy_mask(self, mask: Bool[Tensor, "N T"], responses: Responses) -> Bool[Tensor, "N T"]:
+        """The tokens that are left for the policy objective to move."""
+
+    @abstractmethod
+    def __call__(
+        self,
+        level_log_probs: Float[Tensor, "N 2 L"],
+        levels: Float[Tensor, " L"],
+        responses: Responses,
+        certainty: Certainty,
+    ) -> PolicyUpdate:
+        """The loss and its figures.
+
+        Args:
+            level_log_probs: At the visual and at the reasoning confidence, in this order, over the L levels alone:
+                each row sums to probability 1.
+            levels: The confidence in [0, 1] that each level stands for.
+            responses: What was sampled and whether it is right.
+            certainty: The soft labels the visual confidence is held against.
+        """
+
+
+class SampledConfidence(ConfidenceObjective):
+    """Leaves the confidences to the sampled rewards, as every other token; the published way."""
+
+    needs_levels = False
+
+    def policy_mask(self, mask: Bool[Tensor, "N T"], responses: Responses) -> Bool[Tensor, "N T"]:
+        """The mask: the policy objective moves every token."""
+        return mask
+
+    def __call__(
+        self,
+        level_log_probs: Float[Tensor, "N 2 L"],
+        levels: Float[Tensor, " L"],
+        responses: Responses,
+        certainty: Certainty,
+    ) -> PolicyUpdate:
+        """A loss of 0 whose gradient is 0."""
+        return PolicyUpdate(loss=connected_zero(level_log_probs), stats={})

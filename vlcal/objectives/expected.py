@@ -1,0 +1,111 @@
+"""The exact expected score of the stated confidences."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from vlcal.objectives.confidence import ConfidenceObjective
+from vlcal.scores import Brier, HarmonicMean, OverallConfidence, ProperScore
+from vlcal.types import Certainty, PolicyUpdate, Responses
+
+
+class ExpectedScore(ConfidenceObjective):
+    """Takes the expectation of the scores over every pair of levels in place of sampling one.
+
+    Once the answer is verified, the score of EVERY confidence that could have been stated is known, not only that of
+    the sampled one. The policy gradient of the confidence tokens can therefore be summed exactly, a Rao-Blackwellised
+    policy gradient (Casella and Robert, 1996; all-action gradient, Sutton et al., 2001): the same optimum, without the
+    sampling noise, and with a signal where all completions of a group state the same number.
+
+    The two confidences are taken as independent given the text. For the reasoning confidence that is exact, since its
+    distribution is read after the visual one that was sampled; for the visual confidence it leaves out that the
+    reasoning confidence might have answered to another one.
+
+    The distributions are over the level tokens alone: a loss over the whole vocabulary would move probability between
+    levels and everything else, and the format falls apart. For the same reason a response whose confidences are
+    absent does not count here, and stays with the policy objective.
+
+    Args:
+        calibration: Proper score of the overall confidence against correctness.
+        overall: How the two confidences become one.
+        calibration_weight: Factor on the expected calibration score, at least 0.
+        visual: Proper score of the visual confidence against the measured certainty.
+        visual_weight: Factor on the expected visual score, at least 0.
+    """
+
+    needs_levels = True
+
+    def __init__(
+        self,
+        calibration: ProperScore = Brier(),
+        overall: OverallConfidence = HarmonicMean(),
+        calibration_weight: float = 2.0,
+        visual: ProperScore = Brier(),
+        visual_weight: float = 0.4,
+    ) -> None:
+        for name, weight in (("calibration_weight", calibration_weight), ("visual_weight", visual_weight)):
+            if not weight >= 0.0:
+                raise ValueError(f"`{name}` must be at least 0, since a score is a loss; got {weight}.")
+        self.calibration = calibration
+        self.overall = overall
+        self.calibration_weight = calibration_weight
+        self.visual = visual
+        self.visual_weight = visual_weight
+
+    def policy_mask(self, mask: Bool[Tensor, "N T"], responses: Responses) -> Bool[Tensor, "N T"]:
+        """Everything but the level tokens whose gradient is exact already."""
+        levels = responses.spans.visual_confidence | responses.spans.reasoning_confidence
+        return mask & ~(levels & _stated(responses)[:, None])
+
+    def __call__(
+        self,
+        level_log_probs: Float[Tensor, "N 2 L"],
+        levels: Float[Tensor, " L"],
+        responses: Responses,
+        certainty: Certainty,
+    ) -> PolicyUpdate:
+        """Both expected scores, weighted and averaged over the responses that state both confidences."""
+        if level_log_probs.shape[1:] != (2, len(levels)):
+            raise ValueError(
+                f"`level_log_probs` must be (N, 2, L) with L = {len(levels)} like `levels`; "
+                f"got {tuple(level_log_probs.shape)}."
+            )
+        stated = _stated(responses)
+        # Rows are taken out, not multiplied by 0: whatever stands in the others, NaN included, gets a gradient of 0.
+        probs = level_log_probs[stated].float().exp()
+        calibration = self._expected_calibration(probs, levels, responses.correct[stated])
+        visual = self._expected_visual(probs[:, 0], levels, certainty.response[stated])
+        loss = (self.calibration_weight * calibration + self.visual_weight * visual).sum() / max(len(probs), 1)
+        entropy = torch.special.entr(probs.detach()).sum(dim=-1).mean(dim=0)
+        return PolicyUpdate(
+            loss=loss,
+            stats={
+                "expected_calibration": float(calibration.detach().mean()),
+                "expected_visual": float(visual.detach().mean()),
+                "visual_level_entropy": float(entropy[0]),
+                "reasoning_level_entropy": float(entropy[1]),
+                "stated": float(stated.float().mean()),
+            },
+        )
+
+    def _expected_calibration(
+        self, probs: Float[Tensor, "n 2 L"], levels: Float[Tensor, " L"], correct: Float[Tensor, " n"]
+    ) -> Float[Tensor, " n"]:
+        """The score of the overall confidence, expected over all pairs of levels."""
+        overall = self.overall(levels[:, None], levels[None, :])
+        scores = self.calibration(overall, correct[:, None, None])
+        return torch.einsum("nv,nr,nvr->n", probs[:, 0], probs[:, 1], scores)
+
+    def _expected_visual(
+        self, probs: Float[Tensor, "n L"], levels: Float[Tensor, " L"], label: Float[Tensor, " n"]
+    ) -> Float[Tensor, " n"]:
+        """The score of the visual confidence, expected over its levels; 0 where there is no label."""
+        scores = self.visual(levels, label.nan_to_num(0.5)[:, None])
+        return torch.where(label.isnan(), 0.0, (probs * scores).sum(dim=-1))
+
+
+def _stated(responses: Responses) -> Bool[Tensor, " N"]:
+    """True where both confidences are there."""
+    return ~(responses.visual.isnan() | responses.reasoning.isnan())

@@ -1,0 +1,73 @@
+"""The family of perturbations and its null member."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Perturbation(ABC):
+    """Spoils an image so that a grounded token must change its mind.
+
+    The policy is scored on the clean and on the perturbed image; the divergence of the two is the evidence that
+    certainty is made from. All randomness comes from the generator that is handed in: one state gives one image.
+
+    Args:
+        strength: How much is spoiled, in [0, 1]; 0 leaves the image as it is. A scheduler may move it between steps.
+    """
+
+    def __init__(self, strength: float) -> None:
+        self.strength = strength
+
+    @property
+    def strength(self) -> float:
+        """How much is spoiled, in [0, 1]; 0 leaves the image as it is."""
+        return self._strength
+
+    @strength.setter
+    def strength(self, strength: float) -> None:
+        self._strength = checked_strength(strength)
+
+    @abstractmethod
+    def __call__(
+        self, image: Float[Tensor, "3 H W"], rng: torch.Generator, grid: tuple[int, int]
+    ) -> Float[Tensor, "3 H W"]:
+        """The perturbed image, in [0, 1] like the clean one.
+
+        Args:
+            image: The clean image in [0, 1], on any device.
+            rng: A generator on the CPU, so that the draw is the same whatever the device.
+            grid: Rows and columns of the merged patches the model makes of this image, one cell per image token.
+        """
+
+
+class NoPerturbation(Perturbation):
+    """Leaves every image as it is; its strength stays 0 even where a scheduler moves it."""
+
+    def __init__(self) -> None:
+        super().__init__(strength=0.0)
+
+    @property
+    def strength(self) -> float:
+        """Always 0."""
+        return 0.0
+
+    @strength.setter
+    def strength(self, strength: float) -> None:
+        """Takes note of nothing, so that dropping the perturbation from an experiment is one line."""
+
+    def __call__(
+        self, image: Float[Tensor, "3 H W"], rng: torch.Generator, grid: tuple[int, int]
+    ) -> Float[Tensor, "3 H W"]:
+        """The image itself."""
+        return image
+
+
+def checked_strength(strength: float) -> float:
+    """The strength, if it is one."""
+    if not 0.0 <= strength <= 1.0:
+        raise ValueError(f"`strength` must lie in [0, 1], where 0 leaves the image as it is; got {strength}.")
+    return float(strength)

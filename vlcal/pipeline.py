@@ -1,0 +1,149 @@
+"""From prompts to experience: the order of the arrows, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from vlcal.advantages import AdvantageEstimator, AdvantageReweighter, GroupStandardized, VisualCertaintyReweighter
+from vlcal.certainty import CertaintyEstimator, KLEntropyCertainty
+from vlcal.functional.vocabulary import token_statistics, vocabulary_kl
+from vlcal.perturbations import PatchMask, Perturbation
+from vlcal.policy import EncodedPrompts, Policy, RolloutEngine
+from vlcal.reader import ResponseReader
+from vlcal.rewards import Reward, combine
+from vlcal.types import Evidence, Experience, PromptBatch, Responses, Rollouts
+
+
+class Pipeline:
+    """Samples completions, reads them, measures how sure they are of the image, and rewards them.
+
+    Args:
+        reader: Parses and judges completions.
+        rewards: Reward of each name; the names are the log keys.
+        perturbation: Spoils the image, once per prompt and copy, for the measure of visual certainty.
+        certainty: Infers visual certainty from the clean and the perturbed pass.
+        advantages: Turns rewards into advantages.
+        reweighter: Moves advantages between the tokens of a response.
+        copies: Perturbed copies per image, `K`; their KLs are averaged.
+    """
+
+    def __init__(
+        self,
+        reader: ResponseReader,
+        rewards: Mapping[str, Reward],
+        perturbation: Perturbation = PatchMask(),
+        certainty: CertaintyEstimator = KLEntropyCertainty(),
+        advantages: AdvantageEstimator = GroupStandardized(),
+        reweighter: AdvantageReweighter = VisualCertaintyReweighter(),
+        copies: int = 1,
+    ) -> None:
+        if copies < 1:
+            raise ValueError(f"`copies` must be at least 1, the perturbed copies of an image; got {copies}.")
+        self.reader = reader
+        self.rewards = dict(rewards)
+        self.perturbation = perturbation
+        self.certainty = certainty
+        self.advantages = advantages
+        self.reweighter = reweighter
+        self.copies = copies
+
+    @torch.no_grad()
+    def judge(
+        self,
+        policy: Policy,
+        prompts: PromptBatch,
+        encoded: EncodedPrompts,
+        engine: RolloutEngine,
+        group_size: int,
+        seed: int,
+    ) -> Experience:
+        """Completions, what they say, how certain they are and what they earn; no advantages yet."""
+        rollouts = engine.sample(policy, encoded, group_size, draw_seed(seed, "rollout", *prompts.ids))
+        responses = self.reader.read(policy, prompts, rollouts)
+        evidence = self.measure(policy, prompts, encoded, rollouts, responses.spans.vision, seed)
+        certainty = self.certainty(evidence, rollouts, responses)
+        return Experience(
+            prompts=prompts,
+            rollouts=rollouts,
+            responses=responses,
+            evidence=evidence,
+            certainty=certainty,
+            rewards=combine(self.rewards, responses, certainty, group_size),
+            advantages=torch.zeros_like(evidence.log_probs),
+            reference_log_probs=None,
+        )
+
+    def credit(self, experience: Experience) -> Experience:
+        """The experience with the advantage of every token."""
+        advantages = self.advantages(experience.rewards.total, experience.rollouts.group_size)
+        per_token = advantages[:, None] * experience.rollouts.mask
+        return replace(
+            experience, advantages=self.reweighter(per_token, experience.certainty, experience.responses)
+        )
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """A context for validation: what a part remembers from training is put back afterwards."""
+        learned, self.certainty = self.certainty, copy.deepcopy(self.certainty)
+        try:
+            yield
+        finally:
+            self.certainty = learned
+
+    @torch.no_grad()
+    def measure(
+        self,
+        policy: Policy,
+        prompts: PromptBatch,
+        encoded: EncodedPrompts,
+        rollouts: Rollouts,
+        vision: Bool[Tensor, "N T"],
+        seed: int,
+    ) -> Evidence:
+        """Log-probabilities and entropy given the clean images, and the KL from the perturbed ones on vision tokens.
+
+        The perturbed pass ends with the last vision token: nothing behind it is asked for.
+        """
+        tokens, mask = rollouts.tokens, rollouts.mask
+        hidden = policy.hidden(encoded, tokens, mask)
+        log_probs, entropy = token_statistics(hidden, policy.head, tokens, policy.countable(tokens, mask))
+        kl = torch.zeros_like(log_probs)
+        seen = int(vision.any(0).nonzero().max()) + 1 if vision.any() else 0
+        for number in range(self.copies if seen else 0):
+            perturbed = policy.encode(self.perturbed(policy, prompts, seed, number), self.reader.grammar)
+            spoiled = policy.hidden(perturbed, tokens[:, :seen], mask[:, :seen])
+            kl[:, :seen] += vocabulary_kl(hidden[:, :seen], spoiled, policy.head, vision[:, :seen]) / self.copies
+        return Evidence(log_probs, entropy, kl)
+
+    def perturbed(self, policy: Policy, prompts: PromptBatch, seed: int, number: int) -> PromptBatch:
+        """The prompts with spoiled images; one draw per prompt, so that a whole group is measured alike."""
+        spoiled = []
+        for name, images in zip(prompts.ids, prompts.images, strict=True):
+            rng = torch.Generator().manual_seed(draw_seed(seed, "perturbation", name, str(number)))
+            spoiled.append(tuple(self.perturbation(image, rng, policy.grid(image)) for image in images))
+        return prompts.with_images(tuple(spoiled))
+
+
+def draw_seed(seed: int, *what: str) -> int:
+    """A seed for one draw, the same on every machine and rank, so that a step can be replayed alone."""
+    digest = hashlib.blake2b("\0".join((str(seed), *what)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def level_log_probs(
+    policy: Policy, hidden: Float[Tensor, "N T D"], responses: Responses, levels: Int[Tensor, " L"]
+) -> Float[Tensor, "N 2 L"]:
+    """Log-probabilities over the levels alone, at the visual and at the reasoning confidence; 0 rows where absent."""
+    columns = []
+    for span in (responses.spans.visual_confidence, responses.spans.reasoning_confidence):
+        at = hidden[torch.arange(len(hidden), device=hidden.device), span.int().argmax(1)]
+        columns.append(policy.head(at)[:, levels].float().log_softmax(-1))
+    return torch.stack(columns, 1)

@@ -1,0 +1,76 @@
+"""The family of rewards, its null member, and how several become one total."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vlcal.types import Certainty, Responses, Rewards
+
+
+class Reward(ABC):
+    """Gives each response a number, higher is better.
+
+    Terms are computed and logged unweighted; `combine` weighs and adds them, and the advantages are made of the total.
+
+    Args:
+        weight: Factor on this term in the total. A scheduler may move it between steps.
+    """
+
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight = weight
+
+    @property
+    def weight(self) -> float:
+        """Factor on this term in the total."""
+        return self._weight
+
+    @weight.setter
+    def weight(self, weight: float) -> None:
+        if not math.isfinite(weight):
+            raise ValueError(f"`weight` must be a finite number; got {weight}. A weight of 0 switches the term off.")
+        self._weight = float(weight)
+
+    @abstractmethod
+    def __call__(self, responses: Responses, certainty: Certainty, group_size: int) -> Float[Tensor, " N"]:
+        """The unweighted reward of each response; finite everywhere, also where a response is malformed."""
+
+
+class ZeroReward(Reward):
+    """Rewards nothing.
+
+    Args:
+        weight: Without effect.
+    """
+
+    def __init__(self, weight: float = 1.0) -> None:
+        super().__init__(weight)
+
+    def __call__(self, responses: Responses, certainty: Certainty, group_size: int) -> Float[Tensor, " N"]:
+        """0 for each response."""
+        return torch.zeros_like(responses.correct)
+
+
+def combine(rewards: Mapping[str, Reward], responses: Responses, certainty: Certainty, group_size: int) -> Rewards:
+    """Every term by name, unweighted, and their weighted sum.
+
+    Raises:
+        ValueError: If there is no reward, or one is not finite: a NaN in one row would reach its whole group.
+    """
+    if not rewards:
+        raise ValueError("`rewards` must name at least one reward; got none. Use ZeroReward to reward nothing.")
+    terms = {name: reward(responses, certainty, group_size) for name, reward in rewards.items()}
+    for name, term in terms.items():
+        broken = int((~term.isfinite()).sum())
+        if broken:
+            raise ValueError(
+                f"`rewards.{name}` must be finite for every response, absent confidences included; got {broken} of "
+                f"{len(term)} rows that are not. Give such rows a number in {type(rewards[name]).__name__}."
+            )
+    total = torch.stack([rewards[name].weight * term for name, term in terms.items()]).sum(dim=0)
+    return Rewards(terms=terms, total=total)

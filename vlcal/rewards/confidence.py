@@ -1,0 +1,54 @@
+"""Rewards for saying how sure one is, and being right about that."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vlcal.rewards.base import Reward
+from vlcal.scores import Brier, ProperScore
+from vlcal.types import Certainty, Responses
+
+
+class CalibrationReward(Reward):
+    """Minus the score of the overall confidence against correctness; the worst score where it is absent.
+
+    The published recipe charges an absent confidence 1, the worst of the Brier score. Of a score that reaches further,
+    such as the logarithm, 1 would make silence cheaper than being wrong, so its own worst is charged.
+
+    Args:
+        score: Proper score of the overall confidence against correctness.
+        weight: Factor on this term in the total.
+    """
+
+    def __init__(self, score: ProperScore = Brier(), weight: float = 2.0) -> None:
+        super().__init__(weight)
+        self.score = score
+
+    def __call__(self, responses: Responses, certainty: Certainty, group_size: int) -> Float[Tensor, " N"]:
+        """Between minus the worst score and 0."""
+        absent = responses.overall.isnan()
+        return torch.where(absent, -self.score.worst, -self.score(responses.overall, responses.correct))
+
+
+class VisualReward(Reward):
+    """Minus the score of the visual confidence against the soft label of the vision part.
+
+    The worst score where the confidence is absent, whether or not there is a label; 0 where only the label is absent,
+    since there is nothing to be judged by.
+
+    Args:
+        score: Proper score of the visual confidence against the measured certainty.
+        weight: Factor on this term in the total.
+    """
+
+    def __init__(self, score: ProperScore = Brier(), weight: float = 0.4) -> None:
+        super().__init__(weight)
+        self.score = score
+
+    def __call__(self, responses: Responses, certainty: Certainty, group_size: int) -> Float[Tensor, " N"]:
+        """Between minus the worst score and 0."""
+        reward = -self.score(responses.visual, certainty.response)
+        reward = torch.where(certainty.response.isnan(), 0.0, reward)
+        return torch.where(responses.visual.isnan(), -self.score.worst, reward)

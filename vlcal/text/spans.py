@@ -1,0 +1,116 @@
+"""From characters to tokens: which tokens of a completion belong to which part of its text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from vlcal.text.parse import Span
+
+
+class Tokenizer(Protocol):
+    """Whatever turns token ids back into text, as every tokenizer of transformers does."""
+
+    def decode(
+        self, token_ids: list[int], *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool
+    ) -> str | list[str]:
+        """The text of the tokens; a list only for a list of token sequences."""
+        ...
+
+
+# The text of each token at the start of a completion and after another token (a leading space often shows only
+# there). Decoding token by token costs more than everything else here; tokens repeat, so each is decoded once.
+_PIECES: WeakKeyDictionary[Tokenizer, dict[int, tuple[str, str]]] = WeakKeyDictionary()
+
+
+def token_offsets(tokenizer: Tokenizer, ids: list[int]) -> tuple[str, list[Span]]:
+    """The text of the tokens and, for each token, the characters it has a part in.
+
+    The text is exactly what the tokenizer decodes the whole to, special tokens included. Tokens that share a character
+    (some scripts and every emoji take several) each get all of that character, so their extents overlap.
+    """
+    text = _decode(tokenizer, ids)
+    pieces = _pieces(tokenizer, ids)
+    if "".join(pieces) != text:
+        return text, _incremental_offsets(tokenizer, ids, text)
+    offsets: list[Span] = []
+    position = 0
+    for piece in pieces:
+        offsets.append((position, position + len(piece)))
+        position += len(piece)
+    return text, offsets
+
+
+def token_masks(
+    offsets: Sequence[Span], spans: Mapping[str, Span | None], length: int
+) -> dict[str, Bool[Tensor, " T"]]:
+    """For each span a mask over `length` tokens, True on every token that overlaps it.
+
+    >>> token_masks([(0, 2), (2, 3), (3, 3)], {"vision": (1, 3), "answer": None}, 4)
+    {'vision': tensor([ True,  True, False, False]), 'answer': tensor([False, False, False, False])}
+
+    Args:
+        offsets: The characters of each token, as `token_offsets` gives them.
+        spans: The characters of each part; None gives a mask that is False throughout.
+        length: Tokens in the padded row; those after the last offset belong to nothing.
+    """
+    if len(offsets) > length:
+        raise ValueError(f"`length` must be at least the number of tokens, {len(offsets)}; got {length}.")
+    masks = {}
+    for name, span in spans.items():
+        mask = torch.zeros(length, dtype=torch.bool)
+        if span is not None:
+            inside = [max(start, span[0]) < min(end, span[1]) for start, end in offsets]
+            mask[: len(inside)] = torch.tensor(inside, dtype=torch.bool)
+        masks[name] = mask
+    return masks
+
+
+def _decode(tokenizer: Tokenizer, ids: list[int]) -> str:
+    text = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    assert isinstance(text, str)
+    return text
+
+
+def _pieces(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
+    """The text of each token on its own: right wherever tokens do not share characters."""
+    known = _PIECES.setdefault(tokenizer, {})
+    for token in set(ids) - known.keys():
+        first = _decode(tokenizer, [token])
+        known[token] = (first, _decode(tokenizer, [token, token])[len(first) :])
+    return [known[token][position > 0] for position, token in enumerate(ids)]
+
+
+def _incremental_offsets(tokenizer: Tokenizer, ids: list[int], text: str) -> list[Span]:
+    """The extents of tokens that share characters, from decoding a growing window of them.
+
+    A window closes as soon as what it decodes to stands in the text and ends in a whole character; until then each of
+    its tokens reaches into the character that is being completed. It is decoded together with the window before it,
+    since a leading space may depend on that, and with nothing older: the cost is linear, but for long runs of bytes
+    that are no text, where it grows with the square of the run.
+    """
+    offsets: list[Span] = []
+    known = ""
+    context = first = start = reached = 0
+    for last in range(len(ids)):
+        window = _decode(tokenizer, ids[context : last + 1])[len(known) :]
+        rest = text[start : start + len(window)]
+        settled = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(window, rest, strict=False)))
+        begin = max(reached, start)
+        reached = max(begin, start + settled)
+        if window == rest:
+            # Bytes that never became a character: the token adds nothing to the replacement character before it.
+            shared = reached == begin and text[begin - 1 : begin] == "\ufffd"
+            offsets.append((begin - shared, reached))
+        else:
+            offsets.append((begin, min(reached + 1, len(text))))
+        if window == rest and not window.endswith("\ufffd"):
+            context, first, start = first, last + 1, reached
+            known = _decode(tokenizer, ids[context:first])
+    return offsets
