@@ -43,7 +43,9 @@ def demo(run: Callable[[list[str]], dict[str, float]], folder: Path, recipe: str
         seed: Of weights, scenes and samples.
     """
     if not CONFIGS.is_dir():
-        raise FileNotFoundError(f"`vlcal demo` reads its recipes from {CONFIGS}, which is not there: run it in a clone.")
+        raise FileNotFoundError(
+            f"`vlcal demo` reads its recipes from {CONFIGS}, which is not there: run it in a clone."
+        )
     console = Console()
     start = time.monotonic()
     shutil.rmtree(folder, ignore_errors=True)
@@ -58,7 +60,7 @@ def demo(run: Callable[[list[str]], dict[str, float]], folder: Path, recipe: str
     console.rule("2 of 4  before: stated confidences mean nothing yet")
     before = run(["validate", *reinforce, *_outputs(folder, "before")])
     console.rule("3 of 4  reinforcement: learning what the confidences mean")
-    run(["fit", *reinforce])
+    run(["fit", *reinforce, "--trainer.limit_val_batches", "0"])  # judged afterwards
     console.rule("4 of 4  after")
     trained = str(folder / "checkpoints" / "last.ckpt")
     after = run(["validate", *reinforce, *_outputs(folder, "after"), "--ckpt_path", trained])
@@ -74,7 +76,9 @@ def table(before: dict[str, float], after: dict[str, float]) -> Table:
     """The figures before and after, side by side."""
     shown = Table("", "before", "after", title="Unseen handwriting, before and after reinforcement")
     for key, label in ROWS.items():
-        shown.add_row(label, *(f"{figures[key]:.0f}" if key == "n" else f"{figures[key]:.3f}" for figures in (before, after)))
+        shown.add_row(
+            label, *(f"{figures[key]:.0f}" if key == "n" else f"{figures[key]:.3f}" for figures in (before, after))
+        )
     return shown
 
 

@@ -33,8 +33,12 @@ class Optimization:
     ) -> None:
         if not lr > 0:
             raise ValueError(f"`lr` must be above 0; got {lr}.")
-        if not (0 <= warmup < 1 and 0 <= final <= 1):
-            raise ValueError(f"`warmup` and `final` must be shares in [0, 1); got {warmup} and {final}.")
+        if not 0 <= warmup < 1:
+            raise ValueError(f"`warmup` must be a share of the run in [0, 1), where 0 starts at `lr`; got {warmup}.")
+        if not 0 <= final <= 1:
+            raise ValueError(f"`final` must be a share of `lr` in [0, 1], where 1 keeps it constant; got {final}.")
+        if not clip > 0:
+            raise ValueError(f"`clip` must be above 0, or no weight moves; got {clip}. Infinity switches clipping off.")
         self.lr = lr
         self.warmup = warmup
         self.final = final

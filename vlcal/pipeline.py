@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -68,7 +69,7 @@ class Pipeline:
         """Completions, what they say, how certain they are and what they earn; no advantages yet."""
         rollouts = engine.sample(policy, encoded, group_size, draw_seed(seed, "rollout", *prompts.ids))
         responses = self.reader.read(policy, prompts, rollouts)
-        evidence = self.measure(policy, prompts, encoded, rollouts, responses.spans.vision, seed)
+        evidence = self.measure(policy, prompts, encoded, rollouts, responses.spans.vision, seed, engine.temperature)
         certainty = self.certainty(evidence, rollouts, responses)
         return Experience(
             prompts=prompts,
@@ -85,9 +86,7 @@ class Pipeline:
         """The experience with the advantage of every token."""
         advantages = self.advantages(experience.rewards.total, experience.rollouts.group_size)
         per_token = advantages[:, None] * experience.rollouts.mask
-        return replace(
-            experience, advantages=self.reweighter(per_token, experience.certainty, experience.responses)
-        )
+        return replace(experience, advantages=self.reweighter(per_token, experience.certainty, experience.responses))
 
     @contextmanager
     def looking(self) -> Iterator[None]:
@@ -98,6 +97,16 @@ class Pipeline:
         finally:
             self.certainty = learned
 
+    def state_dict(self) -> dict[str, Any]:
+        """What parts remember between steps, by where they stand; empty for most pipelines."""
+        return {where: part.state_dict() for where, part in _remembering(self, "")}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let parts remember again; one that was put in since starts with no memory."""
+        for where, part in _remembering(self, ""):
+            if where in state:
+                part.load_state_dict(state[where])
+
     @torch.no_grad()
     def measure(
         self,
@@ -107,6 +116,7 @@ class Pipeline:
         rollouts: Rollouts,
         vision: Bool[Tensor, "N T"],
         seed: int,
+        temperature: float = 1.0,
     ) -> Evidence:
         """Log-probabilities and entropy given the clean images, and the KL from the perturbed ones on vision tokens.
 
@@ -114,7 +124,10 @@ class Pipeline:
         """
         tokens, mask = rollouts.tokens, rollouts.mask
         hidden = policy.hidden(encoded, tokens, mask)
-        log_probs, entropy = token_statistics(hidden, policy.head, tokens, policy.countable(tokens, mask))
+        countable = policy.countable(tokens, mask)
+        log_probs, entropy = token_statistics(hidden, policy.head, tokens, countable)
+        if temperature != 1.0:
+            log_probs, _ = token_statistics(hidden, policy.head, tokens, countable, temperature)
         kl = torch.zeros_like(log_probs)
         seen = int(vision.any(0).nonzero().max()) + 1 if vision.any() else 0
         for number in range(self.copies if seen else 0):
@@ -141,9 +154,21 @@ def draw_seed(seed: int, *what: str) -> int:
 def level_log_probs(
     policy: Policy, hidden: Float[Tensor, "N T D"], responses: Responses, levels: Int[Tensor, " L"]
 ) -> Float[Tensor, "N 2 L"]:
-    """Log-probabilities over the levels alone, at the visual and at the reasoning confidence; 0 rows where absent."""
+    """Log-probabilities of the level tokens, at the visual and at the reasoning confidence.
+
+    0 throughout, with a gradient of 0, where a confidence is absent.
+    """
     columns = []
     for span in (responses.spans.visual_confidence, responses.spans.reasoning_confidence):
         at = hidden[torch.arange(len(hidden), device=hidden.device), span.int().argmax(1)]
-        columns.append(policy.head(at)[:, levels].float().log_softmax(-1))
+        log_probs = policy.head(at).float().log_softmax(-1)[:, levels]
+        columns.append(log_probs.masked_fill(~span.any(1, keepdim=True), 0.0))
     return torch.stack(columns, 1)
+
+
+def _remembering(part: object, where: str) -> Iterator[tuple[str, Any]]:
+    """The parts within a part that keep a memory, each with its path."""
+    for name, setting in getattr(part, "__dict__", {}).items():
+        if hasattr(setting, "state_dict"):
+            yield where + name, setting
+        yield from _remembering(setting, f"{where}{name}.")

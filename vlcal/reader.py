@@ -69,4 +69,3 @@ class ResponseReader:
             for name, found in token_masks(offsets, said.spans, len(tokens)).items():
                 rows[name].append(found)
         return Spans(**{name: torch.stack(masks).to(rollouts.tokens.device) for name, masks in rows.items()})
-

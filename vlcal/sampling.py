@@ -28,6 +28,10 @@ class Sampling:
             raise ValueError(
                 f"`group_size` must be at least 2, since a lone completion has no baseline; got {group_size}."
             )
+        if minibatch_prompts < 1:
+            raise ValueError(
+                f"`minibatch_prompts` must be at least 1, or nothing is learned from; got {minibatch_prompts}."
+            )
         self.group_size = group_size
         self.minibatch_prompts = minibatch_prompts
         self.training = training

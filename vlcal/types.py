@@ -22,7 +22,9 @@ def _same_length(record: object, expected: int, **lengths: int) -> None:
     """Refuse a record whose parts disagree about how many rows there are."""
     for name, length in lengths.items():
         if length != expected:
-            raise ValueError(f"`{type(record).__name__}.{name}` must hold {expected} rows like its siblings; got {length}.")
+            raise ValueError(
+                f"`{type(record).__name__}.{name}` must hold {expected} rows like its siblings; got {length}."
+            )
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Rollouts:
     Args:
         tokens: Completion tokens, end token included, padded on the right.
         mask: True on every token the policy chose, the end token included.
-        log_probs: Log-probability of each token under the sampling distribution before temperature, in nats.
+        log_probs: Log-probability each token was sampled with, at the temperature in force, in nats.
         texts: The completions as text, without end and padding tokens.
         truncated: True where the completion hit the length limit before its end token.
         group_size: Completions per prompt, `G`.
@@ -169,7 +171,7 @@ class Evidence:
     """What was measured on each token, in nats, before anything is inferred from it.
 
     Args:
-        log_probs: Log-probability of the token given the clean image.
+        log_probs: Log-probability of the token given the clean image, at the temperature it was sampled with.
         entropy: Entropy of the full next-token distribution given the clean image.
         visual_kl: KL of that distribution from the one given a perturbed image, over the full vocabulary,
             averaged over the perturbed copies.

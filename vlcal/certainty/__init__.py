@@ -2,6 +2,7 @@
 
 from vlcal.certainty.base import CertaintyEstimator, ConstantCertainty
 from vlcal.certainty.labelers import BatchLabeler, GroupLabeler, SoftLabeler, WindowLabeler
+from vlcal.certainty.platt import PlattCertainty
 from vlcal.certainty.visual import EntropyCertainty, KLCertainty, KLEntropyCertainty
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "GroupLabeler",
     "KLCertainty",
     "KLEntropyCertainty",
+    "PlattCertainty",
     "SoftLabeler",
     "WindowLabeler",
 ]

@@ -13,9 +13,7 @@ Row = dict[str, Any]
 COLUMNS = ("correct", "visual", "reasoning", "overall", "read_right", "reasoned_right", "certainty")
 ABSENT = "–"
 # Whatever markdown or HTML could take for markup; TensorBoard would drop `<think>` without a word.
-_MARKUP = str.maketrans(
-    {mark: f"&#{ord(mark)};" for mark in "&<>\"'\\`*_{}[]()#+-.!|~$"} | {"\n": "<br>", "\r": " "}
-)
+_MARKUP = str.maketrans({mark: f"&#{ord(mark)};" for mark in "&<>\"'\\`*_{}[]()#+-.!|~$"} | {"\n": "<br>", "\r": " "})
 
 
 def completion_rows(experience: Experience) -> list[Row]:

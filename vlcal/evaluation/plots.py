@@ -5,6 +5,7 @@ They are made without pyplot, whose registry of open figures and choice of backe
 
 from __future__ import annotations
 
+import re
 import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
@@ -14,17 +15,21 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from vlcal.evaluation.completions import COLUMNS, Row, as_figure
+from vlcal.evaluation.completions import ABSENT, COLUMNS, Row, as_figure
 from vlcal.evaluation.summary import known_auroc, settled
 from vlcal.functional.calibration import Bins, expected_calibration_error, reliability_bins_equal_width
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ACCURACY, OVER, UNDER, INK, FAINT = "#3b6fb6", "#d1495b", "#e9a23b", "#2b2d33", "#b9bec9"
+ACCURACY, TOO_SURE, TOO_UNSURE = "#5b8cc9", "#d1495b", "#d98a1f"
+INK, SOFT, FAINT = "#2b2d33", "#5a6072", "#b9bec9"
 RESPONSE_CHARACTERS = 900
-LINE_CHARACTERS = 104
+LINE_CHARACTERS = 130
+LINE_INCHES, BLOCK_GAP_INCHES, ROW_GAP_INCHES = 0.142, 0.05, 0.3
+_PART = re.compile(r"(</\w+>)(?=<[^/]|\\boxed)")  # where a new part begins, a new line makes it readable
 
 
 def reliability_diagram(
@@ -62,11 +67,22 @@ def reliability_diagrams(
         _draw_bars(above, found)
         _draw_counts(below, found)
         absent = int(confidence[~truth.isnan()].isnan().sum())
-        above.set_title(_headline(title, found, known_auroc(stated, outcome), absent), fontsize=10, color=INK, pad=9)
+        above.set_title(_figures(found, known_auroc(stated, outcome), absent), fontsize=9, color=SOFT, pad=7)
+        above.annotate(
+            title,
+            (0.5, 1),
+            (0, 24),
+            "axes fraction",
+            "offset points",
+            ha="center",
+            fontsize=12,
+            weight="bold",
+            color=INK,
+        )
         if column == 0:
             above.set_ylabel("share right", color=INK)
             below.set_ylabel("responses", color=INK)
-            above.legend(loc="upper left", fontsize=8, frameon=False, handlelength=1.4, labelcolor=INK)
+            _draw_legend(above)
     return figure
 
 
@@ -78,17 +94,17 @@ def rendered(figure: Figure) -> UInt8[np.ndarray, "H W 3"]:
     with warnings.catch_warnings():
         # A script that the font lacks is drawn as boxes; that is no news to whoever looks at them.
         warnings.filterwarnings("ignore", message=".*[Gg]lyph .* missing")
-        canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
 
-def _headline(title: str, bins: Bins, auroc: float, absent: int) -> str:
+def _figures(bins: Bins, auroc: float, absent: int) -> str:
     figures = [f"ECE {float(expected_calibration_error(bins)):.3f}", f"n {int(bins.count.sum())}"]
     if not np.isnan(auroc):
         figures.insert(1, f"AUROC {auroc:.3f}")
     if absent:
         figures.append(f"{absent} absent")
-    return f"{title}\n{'  ·  '.join(figures)}"
+    return "  ·  ".join(figures)
 
 
 def _draw_bars(axes: Axes, bins: Bins) -> None:
@@ -97,29 +113,32 @@ def _draw_bars(axes: Axes, bins: Bins) -> None:
     centres = (np.arange(len(bins.count)) + 0.5) * width
     filled = (bins.count > 0).numpy()
     at, accuracy, confidence = centres[filled], bins.accuracy.numpy()[filled], bins.confidence.numpy()[filled]
-    style: dict[str, Any] = {"width": width * 0.9, "linewidth": 1.0, "zorder": 2}
-    axes.bar(at, accuracy, color=ACCURACY, label="share right", **style)
-    for name, colour, gap in (
-        ("too sure", OVER, np.clip(confidence - accuracy, 0, None)),
-        ("not sure enough", UNDER, np.clip(confidence - accuracy, None, 0)),
-    ):
-        drawn = np.abs(gap) > 0
-        axes.bar(
-            at[drawn],
-            gap[drawn],
-            bottom=accuracy[drawn],
-            color=colour,
-            alpha=0.42,
-            edgecolor=colour,
-            hatch="////",
-            label=name if drawn.any() else None,
-            **style,
-        )
-    axes.plot([0, 1], [0, 1], color=INK, linewidth=1.1, linestyle=(0, (4, 3)), zorder=3)
-    axes.plot(confidence, accuracy, "o", color="white", markeredgecolor=INK, markersize=4.5, zorder=4)
+    style: dict[str, Any] = {"width": width * 0.9, "linewidth": 0.8, "zorder": 2}
+    axes.bar(at, np.minimum(accuracy, confidence), color=ACCURACY, **style)
+    for colour, low, high in ((TOO_SURE, accuracy, confidence), (TOO_UNSURE, confidence, accuracy)):
+        apart = high > low
+        axes.bar(at[apart], (high - low)[apart], bottom=low[apart], **_hatched(colour), **style)
+    axes.hlines(accuracy, at - width * 0.45, at + width * 0.45, color=INK, linewidth=1.8, zorder=4)
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=1.0, linestyle=(0, (4, 3)), zorder=3)
     axes.set_ylim(0, 1.02)
     axes.set_yticks(np.linspace(0, 1, 6))
     _plain(axes)
+
+
+def _hatched(colour: str) -> dict[str, Any]:
+    return {"facecolor": f"{colour}40", "edgecolor": colour, "hatch": "////"}
+
+
+def _draw_legend(axes: Axes) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles = [
+        Line2D([], [], color=INK, linewidth=1.8, label="share right"),
+        Patch(label="surer than right", **_hatched(TOO_SURE)),
+        Patch(label="righter than sure", **_hatched(TOO_UNSURE)),
+    ]
+    axes.legend(handles=handles, loc="upper left", fontsize=8, frameon=False, handlelength=1.5, labelcolor=INK)
 
 
 def _draw_counts(axes: Axes, bins: Bins) -> None:
@@ -156,57 +175,75 @@ def completion_figure(rows: Sequence[Row], images: Sequence[Float[Tensor, "3 H W
     from matplotlib.figure import Figure
 
     if not rows or len(rows) != len(images):
-        raise ValueError(f"`images` must hold one image or None per row, of at least 1; got {len(images)} for {len(rows)}.")
-    texts = [_lines(row) for row in rows]
-    heights = [max(1.7, 0.155 * sum(text.count("\n") + 1 for text, _ in lines) + 0.35) for lines in texts]
+        raise ValueError(
+            f"`images` must hold one image or None per row, of at least 1; got {len(images)} for {len(rows)}."
+        )
+    blocks = [_blocks(row) for row in rows]
+    heights = [max(1.6, sum(_inches(text) for text, _ in block)) + ROW_GAP_INCHES for block in blocks]
     figure = Figure(figsize=(11, sum(heights)), dpi=110, facecolor="white")
-    top = 1.0
-    for lines, image, height in zip(texts, images, heights, strict=True):
-        share = height / sum(heights)
-        _draw_image(figure, image, top, share)
-        at = top - 0.14 / sum(heights)
-        for text, colour in lines:
-            figure.text(
-                0.185, at, text, family="monospace", fontsize=8, color=colour, va="top", linespacing=1.25, parse_math=False
-            )
-            at -= 0.155 * (text.count("\n") + 1) / sum(heights)
-        top -= share
+    top = 0.0
+    for block, image, height in zip(blocks, images, heights, strict=True):
+        _draw_image(figure, image, top, height)
+        _draw_text(figure, block, top)
+        top += height
+        figure.add_artist(_rule(1 - top / sum(heights)))
     return figure
 
 
-def _draw_image(figure: Figure, image: Float[Tensor, "3 H W"] | None, top: float, share: float) -> None:
-    width, height = figure.get_size_inches()
-    side = min(1.6, share * height - 0.1) / height
-    axes = figure.add_axes((0.12 / width, top - side - 0.08 / height, 1.75 / width, side))
+def _inches(text: str) -> float:
+    return LINE_INCHES * (text.count("\n") + 1) + BLOCK_GAP_INCHES
+
+
+def _rule(at: float) -> Artist:
+    from matplotlib.lines import Line2D
+
+    return Line2D([0, 1], [at, at], color=FAINT, linewidth=1.0)
+
+
+def _draw_text(figure: Figure, block: list[tuple[str, str]], top: float) -> None:
+    """Lines from `top`, in inches below the upper edge; never as mathematics, whatever dollars they hold."""
+    style: dict[str, Any] = {"family": "monospace", "fontsize": 8, "va": "top", "linespacing": 1.25}
+    at = top + ROW_GAP_INCHES / 2
+    for text, colour in block:
+        figure.text(0.182, 1 - at / figure.get_figheight(), text, color=colour, parse_math=False, **style)
+        at += _inches(text)
+
+
+def _draw_image(figure: Figure, image: Float[Tensor, "3 H W"] | None, top: float, height: float) -> None:
+    width, total = figure.get_size_inches()
+    low = total - top - (height + 1.6) / 2
+    axes = figure.add_axes((0.12 / width, low / total, 1.75 / width, 1.6 / total))
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_color(FAINT)
     if image is None:
-        axes.text(0.5, 0.5, "no image", ha="center", va="center", fontsize=8, color=INK, transform=axes.transAxes)
+        axes.text(0.5, 0.5, "no image", ha="center", va="center", fontsize=8, color=SOFT, transform=axes.transAxes)
         return
     pixels = image.detach().float().clamp(0, 1).permute(1, 2, 0).cpu().numpy()
     axes.imshow(pixels, interpolation="nearest" if max(pixels.shape[:2]) <= 128 else "antialiased")
 
 
-def _lines(row: Row) -> list[tuple[str, str]]:
+def _blocks(row: Row) -> list[tuple[str, str]]:
     """What stands beside an image, each block with its colour."""
     response = row["response"]
     if len(response) > RESPONSE_CHARACTERS:
         response = f"{response[:RESPONSE_CHARACTERS]} … ({len(response)} characters)"
     right = "right" if row["correct"] == 1 else "wrong" if row["correct"] == 0 else as_figure(row["correct"])
-    verdict = f"answer {row['answer']!s}, target {row['target']}: {right}{'' if row['well_formed'] else ', malformed'}"
+    answer = "no answer" if row["answer"] is None else f"answer {row['answer']}"
+    verdict = f"{answer}, target {row['target']}: {right}{'' if row['well_formed'] else ', malformed'}"
     figures = "   ".join(f"{name} {as_figure(row[name])}" for name in COLUMNS[1:])
     rewards = "   ".join(f"{name} {as_figure(value)}" for name, value in row["rewards"].items())
     return [
         (_wrapped(row["question"]), INK),
-        (_wrapped(response), "#5a6072"),
-        (_wrapped(verdict), ACCURACY if right == "right" else OVER),
+        (_wrapped(_PART.sub(r"\1\n", response)), SOFT),
+        (_wrapped(verdict), ACCURACY if right == "right" else TOO_SURE),
         (_wrapped(figures), INK),
-        (_wrapped(f"reward {as_figure(row['reward'])} = {rewards}"), INK),
+        (_wrapped(f"reward {as_figure(row['reward'])} from {rewards}"), INK),
     ]
 
 
 def _wrapped(text: str) -> str:
-    shown = "".join(mark if mark.isprintable() else " " for mark in text)
-    return textwrap.fill(shown, LINE_CHARACTERS, break_on_hyphens=False) or "–"
+    lines = ["".join(mark if mark.isprintable() else " " for mark in line) for line in text.splitlines()]
+    filled = [textwrap.fill(line, LINE_CHARACTERS, break_on_hyphens=False) for line in lines]
+    return "\n".join(line for line in filled if line) or ABSENT

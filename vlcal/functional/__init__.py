@@ -37,6 +37,7 @@ from vlcal.functional.surrogate import (
 )
 from vlcal.functional.vocabulary import (
     Head,
+    distillation_kl,
     sampled_kl_k1,
     sampled_kl_k3,
     token_statistics,
@@ -49,6 +50,7 @@ __all__ = [
     "auroc",
     "brier_score",
     "clipped_surrogate",
+    "distillation_kl",
     "expected_calibration_error",
     "group_centered",
     "group_standardized",

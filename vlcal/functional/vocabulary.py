@@ -80,6 +80,35 @@ def vocabulary_kl(
     return _at(mask, torch.cat(parts))
 
 
+def distillation_kl(
+    hidden_p: Float[Tensor, "N T D"],
+    hidden_q: Float[Tensor, "N T D"],
+    head_p: Head,
+    head_q: Head,
+    mask: Bool[Tensor, "N T"],
+    chunk: int = 1024,
+) -> Float[Tensor, ""]:
+    """Exact KL(p || q), in nats, meaned over the mask, with gradient through q alone; 0 for an empty mask.
+
+    >>> p, q, head = torch.tensor([[[0.0, 0.0]]]), torch.tensor([[[0.0, 1.0986123]]]), lambda rows: rows
+    >>> distillation_kl(p, q, head, head, torch.tensor([[True]]))  # log(4 / 3) / 2
+    tensor(0.1438)
+    """
+    _check_chunk(chunk)
+
+    def of_rows(rows_p: Tensor, rows_q: Tensor) -> Tensor:
+        with torch.no_grad():
+            log_p = _log_softmax(head_p(rows_p))
+        gap = log_p - _log_softmax(head_q(rows_q))
+        return (log_p.exp() * gap.masked_fill(log_p == -torch.inf, 0)).sum()
+
+    parts = [
+        checkpoint(of_rows, rows_p, rows_q, use_reentrant=False)
+        for rows_p, rows_q in zip(torch.split(hidden_p[mask], chunk), torch.split(hidden_q[mask], chunk), strict=True)
+    ]
+    return torch.stack(parts).sum() / mask.sum().clamp(min=1)
+
+
 def sampled_kl_k1(log_p: Float[Tensor, "*shape"], log_q: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """The plain estimate log p - log q of KL(p || q) from tokens drawn from p: unbiased, of either sign.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import lightning
@@ -41,37 +42,49 @@ class PolicyModule(lightning.LightningModule):
         if self._policy is None:
             self._policy = self.spec.build()
 
+    def on_fit_start(self) -> None:
+        """Switch the dropout of adapters on, which a policy is built without."""
+        self.policy.train()
+
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Leave prompts where they are: the policy moves what the processor makes of them."""
         return batch
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer of what learns, and its learning rate."""
-        optimizer, schedule = self.optimization.build(
-            self.policy.parameters(), int(self.trainer.estimated_stepping_batches)
-        )
+        batches = self.trainer.estimated_stepping_batches
+        if math.isinf(batches):
+            raise ValueError(
+                "`trainer.max_epochs` or `trainer.max_steps` must be set, since the learning rate is planned over the "
+                "whole run; got neither."
+            )
+        optimizer, schedule = self.optimization.build(self.policy.parameters(), int(batches))
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Move the learning rate on, once a batch, into however many updates that was cut."""
+        self.lr_schedulers().step()  # type: ignore[union-attr]
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """The weights that learn; the others are in the checkpoint the policy was built from."""
         learning = {name for name, weight in self.named_parameters() if weight.requires_grad}
         return {name: value for name, value in super().state_dict(*args, **kwargs).items() if name in learning}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another policy before any weight is touched."""
-        expected, found = set(self.state_dict()), set(checkpoint["state_dict"])
+        expected = {(name, weight.shape) for name, weight in self.state_dict().items()}
+        found = {(name, weight.shape) for name, weight in checkpoint["state_dict"].items()}
         if expected != found:
             raise ValueError(
-                f"`ckpt_path` holds {len(found)} weights, of which {len(found & expected)} belong to this policy, "
+                f"`ckpt_path` holds {len(found)} weights, of which {len(found & expected)} fit this policy, "
                 f"which learns {len(expected)}. Use the policy and adaptation it was trained with."
             )
 
     def descend(self, loss: Tensor) -> Tensor:
         """One optimizer step along the gradient of `loss`; gives the norm of that gradient before clipping."""
-        optimizer, schedule = self.optimizers(), self.lr_schedulers()
+        optimizer = self.optimizers()
         optimizer.zero_grad()  # type: ignore[union-attr]
         self.manual_backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.optimization.clip)
         optimizer.step()  # type: ignore[union-attr]
-        schedule.step()  # type: ignore[union-attr, call-arg]
         return norm

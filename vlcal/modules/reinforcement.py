@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from vlcal.evaluation import Outcomes, summarize
@@ -13,9 +15,9 @@ from vlcal.modules.policy_module import PolicyModule
 from vlcal.objectives import ClippedSurrogate, ConfidenceObjective, PolicyObjective, SampledConfidence
 from vlcal.optimization import Optimization
 from vlcal.pipeline import Pipeline, draw_seed, level_log_probs
-from vlcal.policy import AdapterOff, EncodedPrompts, PolicySpec, Reference, TransformersEngine
+from vlcal.policy import AdapterOff, EncodedPrompts, PolicySpec, Reference
 from vlcal.sampling import Sampling
-from vlcal.types import Experience, PolicyUpdate, PromptBatch
+from vlcal.types import Experience, PolicyUpdate, PromptBatch, Rollouts
 
 
 class ReinforcementModule(PolicyModule):
@@ -48,17 +50,35 @@ class ReinforcementModule(PolicyModule):
         self.confidence = confidence
         self.reference = reference
         self._judged: list[Outcomes] = []
+        self._attached = False
 
     def configure_model(self) -> None:
-        """Build the policy and attach the reference to it while it is untrained."""
-        fresh = self._policy is None
+        """Build the policy and, in order to train it, attach the reference to it before any checkpoint is loaded.
+
+        Raises:
+            ValueError: If the confidence objective needs levels of one token each, and the tokenizer splits some.
+        """
         super().configure_model()
-        if fresh and self.objective.needs_reference:
+        if self.confidence.needs_levels:
+            self.policy.level_tokens(self.pipeline.reader.grammar)
+        learns = self.trainer.state.fn == TrainerFn.FITTING
+        if learns and not self._attached and (self.objective.needs_reference or self.reference.anchor):
             self.reference.attach(self.policy)
+            self._attached = True
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what parts of the pipeline remember between steps."""
+        checkpoint["pipeline"] = self.pipeline.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another policy; let parts of the pipeline remember again."""
+        super().on_load_checkpoint(checkpoint)
+        self.pipeline.load_state_dict(checkpoint.get("pipeline", {}))
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Experience]:
         """Collect completions of the batch, learn from them, and hand on what was collected."""
-        encoded = self.policy.encode(batch, self.pipeline.reader.grammar)
+        with torch.no_grad():  # where the vision tower learns, each update encodes anew
+            encoded = self.policy.encode(batch, self.pipeline.reader.grammar)
         experience = self._collect(batch, encoded)
         for rows in _slices(len(batch), self.sampling.minibatch_prompts):
             part = experience.select(rows)
@@ -101,7 +121,9 @@ class ReinforcementModule(PolicyModule):
         )
         if self.objective.needs_reference:
             rollouts = experience.rollouts
-            reference = self.reference.log_probs(self.policy, encoded, rollouts.tokens, rollouts.mask)
+            reference = self.reference.log_probs(
+                self.policy, encoded, rollouts.tokens, rollouts.mask, self.sampling.training.temperature
+            )
             experience = replace(experience, reference_log_probs=reference)
         return self.pipeline.credit(experience)
 
@@ -110,28 +132,40 @@ class ReinforcementModule(PolicyModule):
         rollouts, responses = experience.rollouts, experience.responses
         hidden = self.policy.hidden(encoded, rollouts.tokens, rollouts.mask)
         mask = self.policy.countable(rollouts.tokens, rollouts.mask)
-        log_probs, entropy = token_statistics(hidden, self.policy.head, rollouts.tokens, mask)
-        update = self.objective(
-            log_probs,
-            experience.evidence.log_probs,
-            experience.reference_log_probs,
-            experience.advantages,
-            self.confidence.policy_mask(mask, responses),
+        log_probs, _ = token_statistics(
+            hidden, self.policy.head, rollouts.tokens, mask, self.sampling.training.temperature
         )
-        stated = self._confidence_update(experience, hidden)
-        norm = self.descend(update.loss + stated.loss)
-        figures = {f"train/objective/{name}": value for name, value in {**update.stats, **stated.stats}.items()}
+        movable = self.confidence.policy_mask(mask, responses)
+        updates = [
+            self.objective(
+                log_probs,
+                experience.evidence.log_probs,
+                experience.reference_log_probs,
+                experience.advantages,
+                movable,
+            ),
+            self._confidence_update(experience, hidden),
+            self._anchor(rollouts, encoded, hidden, movable),
+        ]
+        norm = self.descend(torch.stack([update.loss for update in updates]).sum())
+        figures = {f"train/objective/{name}": value for update in updates for name, value in update.stats.items()}
         self.log_dict({**figures, "train/objective/gradient_norm": norm}, batch_size=len(experience.prompts))
 
     def _confidence_update(self, experience: Experience, hidden: Tensor) -> PolicyUpdate:
         if not self.confidence.needs_levels:
             return PolicyUpdate(loss=hidden.new_zeros(()), stats={})
         grammar = self.pipeline.reader.grammar
-        log_probs = level_log_probs(
-            self.policy, hidden, experience.responses, self.policy.level_tokens(grammar)
-        )
+        log_probs = level_log_probs(self.policy, hidden, experience.responses, self.policy.level_tokens(grammar))
         levels = torch.tensor([grammar.confidence(level) for level in grammar.levels], device=hidden.device)
         return self.confidence(log_probs, levels, experience.responses, experience.certainty)
+
+    def _anchor(self, rollouts: Rollouts, encoded: EncodedPrompts, hidden: Tensor, movable: Tensor) -> PolicyUpdate:
+        if not self.reference.anchor:
+            return PolicyUpdate(loss=hidden.new_zeros(()), stats={})
+        divergence = self.reference.divergence(self.policy, hidden, encoded, rollouts.tokens, rollouts.mask, movable)
+        return PolicyUpdate(
+            loss=self.reference.anchor * divergence, stats={"reference_divergence": float(divergence.detach())}
+        )
 
     def _look(self, batch: PromptBatch) -> dict[str, Experience]:
         """Judge one completion per prompt and leave no trace in any part."""
@@ -144,7 +178,9 @@ class ReinforcementModule(PolicyModule):
 
     def _log_collected(self, experience: Experience) -> None:
         responses, rollouts = experience.responses, experience.rollouts
-        figures = {f"train/reward/{name}": term.mean() for name, term in experience.rewards.terms.items()}
+        figures: dict[str, Tensor | float] = {
+            f"train/reward/{name}": term.mean() for name, term in experience.rewards.terms.items()
+        }
         mismatch = (experience.evidence.log_probs - rollouts.log_probs).abs()[rollouts.mask].mean()
         figures |= {
             "train/reward/total": experience.rewards.total.mean(),

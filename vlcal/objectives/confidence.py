@@ -34,8 +34,8 @@ class ConfidenceObjective(ABC):
         """The loss and its figures.
 
         Args:
-            level_log_probs: At the visual and at the reasoning confidence, in this order, over the L levels alone:
-                each row sums to probability 1.
+            level_log_probs: Of the L level tokens at the visual and at the reasoning confidence, in this order; each
+                row sums to the probability that a level is stated at all.
             levels: The confidence in [0, 1] that each level stands for.
             responses: What was sampled and whether it is right.
             certainty: The soft labels the visual confidence is held against.

@@ -23,9 +23,11 @@ class ExpectedScore(ConfidenceObjective):
     distribution is read after the visual one that was sampled; for the visual confidence it leaves out that the
     reasoning confidence might have answered to another one.
 
-    The distributions are over the level tokens alone: a loss over the whole vocabulary would move probability between
-    levels and everything else, and the format falls apart. For the same reason a response whose confidences are
-    absent does not count here, and stays with the policy objective.
+    The expectation is over the level tokens alone: over the whole vocabulary it would move probability between levels
+    and everything else, and the format falls apart. It does not fall apart only if something holds the levels'
+    probability together, too: nothing else looks at these two positions, and their share drifts away within some
+    twenty steps. `level_weight` asks for a level, whichever. A response whose confidences are absent does not count
+    here, and stays with the policy objective.
 
     Args:
         calibration: Proper score of the overall confidence against correctness.
@@ -33,6 +35,7 @@ class ExpectedScore(ConfidenceObjective):
         calibration_weight: Factor on the expected calibration score, at least 0.
         visual: Proper score of the visual confidence against the measured certainty.
         visual_weight: Factor on the expected visual score, at least 0.
+        level_weight: Factor on the negative log-probability, in nats, that a level is stated at all, at least 0.
     """
 
     needs_levels = True
@@ -44,8 +47,14 @@ class ExpectedScore(ConfidenceObjective):
         calibration_weight: float = 2.0,
         visual: ProperScore = Brier(),
         visual_weight: float = 0.4,
+        level_weight: float = 1.0,
     ) -> None:
-        for name, weight in (("calibration_weight", calibration_weight), ("visual_weight", visual_weight)):
+        weights = {
+            "calibration_weight": calibration_weight,
+            "visual_weight": visual_weight,
+            "level_weight": level_weight,
+        }
+        for name, weight in weights.items():
             if not weight >= 0.0:
                 raise ValueError(f"`{name}` must be at least 0, since a score is a loss; got {weight}.")
         self.calibration = calibration
@@ -53,6 +62,7 @@ class ExpectedScore(ConfidenceObjective):
         self.calibration_weight = calibration_weight
         self.visual = visual
         self.visual_weight = visual_weight
+        self.level_weight = level_weight
 
     def policy_mask(self, mask: Bool[Tensor, "N T"], responses: Responses) -> Bool[Tensor, "N T"]:
         """Everything but the level tokens whose gradient is exact already."""
@@ -74,16 +84,21 @@ class ExpectedScore(ConfidenceObjective):
             )
         stated = _stated(responses)
         # Rows are taken out, not multiplied by 0: whatever stands in the others, NaN included, gets a gradient of 0.
-        probs = level_log_probs[stated].float().exp()
+        log_probs = level_log_probs[stated].float()
+        some_level = log_probs.logsumexp(-1, keepdim=True)
+        probs = (log_probs - some_level).exp()
         calibration = self._expected_calibration(probs, levels, responses.correct[stated])
         visual = self._expected_visual(probs[:, 0], levels, certainty.response[stated])
-        loss = (self.calibration_weight * calibration + self.visual_weight * visual).sum() / max(len(probs), 1)
+        missed = -some_level.sum(dim=(1, 2))
+        losses = self.calibration_weight * calibration + self.visual_weight * visual + self.level_weight * missed
+        loss = losses.sum() / max(len(probs), 1)
         entropy = torch.special.entr(probs.detach()).sum(dim=-1).mean(dim=0)
         return PolicyUpdate(
             loss=loss,
             stats={
                 "expected_calibration": float(calibration.detach().mean()),
                 "expected_visual": float(visual.detach().mean()),
+                "level_missed": float(missed.detach().mean()),
                 "visual_level_entropy": float(entropy[0]),
                 "reasoning_level_entropy": float(entropy[1]),
                 "stated": float(stated.float().mean()),

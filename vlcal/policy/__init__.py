@@ -8,8 +8,8 @@ from vlcal.policy.rollout import RolloutEngine, TransformersEngine
 from vlcal.policy.spec import PolicySpec
 
 __all__ = [
-    "AdapterOff",
     "Adaptation",
+    "AdapterOff",
     "EncodedPrompts",
     "Frozen",
     "FrozenCopy",

@@ -7,14 +7,14 @@ every tag of the grammar and every confidence level is one token.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Tokenizer
-from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
+from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from transformers import (
     GenerationConfig,
@@ -30,7 +30,38 @@ from transformers import (
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 VISION_START, VISION_END, IMAGE, VIDEO = "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"
 SPECIAL = (PAD, START, END, VISION_START, VISION_END, IMAGE, VIDEO)
+ROLES = ("user", "assistant") * 2  # twice, so that each becomes one token
 PATCH = 8
+TEXT = {
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "head_dim": 32,
+    "max_position_embeddings": 1024,
+    "initializer_range": 0.08,  # 0.02 is made for wide layers: narrow ones learn several times slower from it
+    "rope_parameters": {
+        "rope_type": "default",
+        "rope_theta": 10000.0,
+        "mrope_section": [6, 5, 5],
+        "mrope_interleaved": True,
+    },
+    "tie_word_embeddings": True,
+}
+VISION = {
+    "depth": 3,
+    "hidden_size": 96,
+    "intermediate_size": 192,
+    "num_heads": 4,
+    "patch_size": PATCH,
+    "spatial_merge_size": 2,
+    "temporal_patch_size": 2,
+    "out_hidden_size": 128,
+    "num_position_embeddings": 256,
+    "deepstack_visual_indexes": [1],
+    "initializer_range": 0.08,
+}
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}"
     "{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}"
@@ -61,67 +92,30 @@ def write_embedded_model(folder: Path, corpus: Iterable[str], single_tokens: Ite
 
 
 def _tokenizer(corpus: Iterable[str], single_tokens: Iterable[str]) -> PreTrainedTokenizerBase:
-    blank = Qwen2Tokenizer()
     trained = Tokenizer(BPE())
-    trained.pre_tokenizer = blank.backend_tokenizer.pre_tokenizer
-    trained.decoder = ByteLevelDecoder()
+    trained.pre_tokenizer = Qwen2Tokenizer().backend_tokenizer.pre_tokenizer
     trainer = BpeTrainer(
         vocab_size=2048, min_frequency=2, initial_alphabet=sorted(ByteLevel.alphabet()), show_progress=False
     )
-    trained.train_from_iterator([*corpus, *["user assistant"] * 2], trainer)
-    merges = [tuple(line.split(" ")) for line in _merges(trained)]
-    tokenizer = Qwen2Tokenizer(vocab=trained.get_vocab(), merges=merges, eos_token=END, pad_token=PAD)
+    trained.train_from_iterator([*corpus, *ROLES], trainer)
+    model = json.loads(trained.to_str())["model"]
+    merges = [tuple(pair) for pair in model["merges"]]
+    tokenizer = Qwen2Tokenizer(vocab=model["vocab"], merges=merges, eos_token=END, pad_token=PAD)
     tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL)})
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in single_tokens])
     return tokenizer
 
 
-def _merges(trained: Tokenizer) -> list[str]:
-    import json
-
-    return [" ".join(pair) if isinstance(pair, list) else pair for pair in json.loads(trained.to_str())["model"]["merges"]]
-
-
 def _config(tokenizer: PreTrainedTokenizerBase) -> Qwen3VLConfig:
-    width = 128
+    token = tokenizer.convert_tokens_to_ids
     return Qwen3VLConfig(
-        text_config={
-            "vocab_size": len(tokenizer),
-            "hidden_size": width,
-            "initializer_range": 0.08,  # 0.02 is made for wide layers: narrow ones learn several times slower from it
-            "intermediate_size": 256,
-            "num_hidden_layers": 6,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 4,
-            "head_dim": 32,
-            "max_position_embeddings": 1024,
-            "rope_parameters": {
-                "rope_type": "default",
-                "rope_theta": 10000.0,
-                "mrope_section": [6, 5, 5],
-                "mrope_interleaved": True,
-            },
-            "tie_word_embeddings": True,
-            "pad_token_id": tokenizer.convert_tokens_to_ids(PAD),
-        },
-        vision_config={
-            "depth": 3,
-            "hidden_size": 96,
-            "initializer_range": 0.08,
-            "intermediate_size": 192,
-            "num_heads": 4,
-            "patch_size": PATCH,
-            "spatial_merge_size": 2,
-            "temporal_patch_size": 2,
-            "out_hidden_size": width,
-            "num_position_embeddings": 256,
-            "deepstack_visual_indexes": [1],
-        },
+        text_config={**TEXT, "vocab_size": len(tokenizer), "pad_token_id": token(PAD)},
+        vision_config=VISION,
         tie_word_embeddings=True,
-        image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
-        video_token_id=tokenizer.convert_tokens_to_ids(VIDEO),
-        vision_start_token_id=tokenizer.convert_tokens_to_ids(VISION_START),
-        vision_end_token_id=tokenizer.convert_tokens_to_ids(VISION_END),
+        image_token_id=token(IMAGE),
+        video_token_id=token(VIDEO),
+        vision_start_token_id=token(VISION_START),
+        vision_end_token_id=token(VISION_END),
     )
 
 

@@ -52,7 +52,7 @@ class EncodedPrompts:
         return replace(
             self,
             rows={name: tensor[index] for name, tensor in self.rows.items()},
-            grids={name: tensor[chosen] for name, tensor in self.grids.items()},
+            grids={name: tensor[chosen] for name, tensor in self.grids.items()} if images else {},
             features=None if self.features is None or not images else _take_images(self.features, images),
             image_counts=tuple(self.image_counts[row] for row in prompts),
         )

@@ -34,11 +34,12 @@ class Policy(nn.Module):
         self.adapted = adapted
         self.__dict__["backbone"] = backbone  # part of `adapted`: registered twice, it would be saved twice
         self.processor = processor
+        language = {id(weight) for part in _language_parts(backbone) for weight in part.parameters()}
         self.vision_frozen = not any(
-            weight.requires_grad
-            for name, weight in backbone.named_parameters()
-            if not _inside(name, backbone, backbone.get_decoder()) and not name.startswith("lm_head")
+            weight.requires_grad for weight in backbone.parameters() if id(weight) not in language
         )
+        self._grids: dict[tuple[int, int], tuple[int, int]] = {}
+        self.eval()  # loaded models are, fresh adapters and this wrapper are not; one mode for all
 
     backbone: PreTrainedModel
 
@@ -72,9 +73,12 @@ class Policy(nn.Module):
 
     def grid(self, image: Float[Tensor, "3 H W"]) -> tuple[int, int]:
         """Rows and columns of the merged patches, one image token each, that the model makes of an image."""
-        merge = self.processor.image_processor.merge_size
-        found = self.processor.image_processor([image], do_rescale=False, return_tensors="pt")["image_grid_thw"][0]
-        return int(found[1]) // merge, int(found[2]) // merge
+        size = (image.shape[-2], image.shape[-1])
+        if size not in self._grids:  # the processor resizes and cuts pixels to find it, and only the size matters
+            merge = self.processor.image_processor.merge_size
+            found = self.processor.image_processor([image], do_rescale=False, return_tensors="pt")["image_grid_thw"][0]
+            self._grids[size] = int(found[1]) // merge, int(found[2]) // merge
+        return self._grids[size]
 
     def hidden(
         self, encoded: EncodedPrompts, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"]
@@ -96,10 +100,11 @@ class Policy(nn.Module):
         return logits.index_fill(-1, torch.tensor(self.placeholders, device=logits.device), -torch.inf)
 
     def score(
-        self, encoded: EncodedPrompts, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"]
+        self, encoded: EncodedPrompts, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"], temperature: float = 1.0
     ) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
         """Log-probability of each token and entropy of the distribution it came from, in nats."""
-        return token_statistics(self.hidden(encoded, tokens, mask), self.head, tokens, self.countable(tokens, mask))
+        hidden = self.hidden(encoded, tokens, mask)
+        return token_statistics(hidden, self.head, tokens, self.countable(tokens, mask), temperature)
 
     def countable(self, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Bool[Tensor, "N T"]:
         """The mask without tokens that stand for pictures, which another engine may have let through."""
@@ -127,18 +132,18 @@ class Policy(nn.Module):
                 "`reference` AdapterOff needs adapters to switch off, and this policy learns its own weights; "
                 "use FrozenCopy, or a LoRA adaptation."
             )
-        return self.adapted.disable_adapter()
+        switched_off: AbstractContextManager[None] = self.adapted.disable_adapter()
+        return switched_off
 
     def save(self, folder: Path) -> None:
         """Write an ordinary checkpoint folder: weights (adapters alone, where there are some) and processor."""
-        self.adapted.save_pretrained(folder)
+        self.adapted.save_pretrained(folder)  # type: ignore[operator]
         self.processor.save_pretrained(folder)
 
     def _processed(self, prompts: PromptBatch, grammar: Grammar) -> dict[str, Tensor]:
         return processor_inputs(self.processor, prompts, grammar)
 
 
-def _inside(name: str, model: nn.Module, part: nn.Module) -> bool:
-    """Whether a weight belongs to a part of the model."""
-    prefix = next(path for path, module in model.named_modules() if module is part)
-    return name.startswith(prefix)
+def _language_parts(model: PreTrainedModel) -> list[nn.Module]:
+    """The parts whose weights the features of an image do not depend on."""
+    return [part for part in (model.get_decoder(), model.get_output_embeddings()) if part is not None]

@@ -4,54 +4,114 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from vlcal.functional.vocabulary import distillation_kl
 from vlcal.policy.encode import EncodedPrompts
 from vlcal.policy.policy import Policy
 
 
 class Reference(ABC):
-    """Scores completions as the policy would have before it learned anything."""
+    """The policy as it was before it learned anything.
 
+    An objective may ask for its log-probabilities of the sampled tokens. Beside that, `anchor` holds the policy to it
+    by the exact KL over the whole vocabulary: the estimate from sampled tokens is too noisy to hold a policy at
+    learning rates at which confidences are learned quickly.
+
+    Args:
+        anchor: Factor on the exact KL of the policy from the reference, in nats, averaged over the tokens that the
+            policy objective may move; 0 leaves it out.
+    """
+
+    def __init__(self, anchor: float = 0.0) -> None:
+        if not anchor >= 0:
+            raise ValueError(f"`anchor` must be at least 0, where 0 leaves it out; got {anchor}.")
+        self.anchor = anchor
+
+    @abstractmethod
     def attach(self, policy: Policy) -> None:
         """Take what is needed from the policy while it is still untrained."""
 
     @abstractmethod
-    def log_probs(
-        self, policy: Policy, encoded: EncodedPrompts, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"]
-    ) -> Float[Tensor, "N T"]:
-        """Log-probabilities of the tokens under the reference, in nats, without gradient."""
-
-
-class AdapterOff(Reference):
-    """The policy's own weights with its adapters disabled: no second model in memory."""
+    def model(self, policy: Policy) -> AbstractContextManager[Policy]:
+        """A context that gives the reference as a policy of its own."""
 
     @torch.no_grad()
     def log_probs(
-        self, policy: Policy, encoded: EncodedPrompts, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"]
+        self,
+        policy: Policy,
+        encoded: EncodedPrompts,
+        tokens: Int[Tensor, "N T"],
+        mask: Bool[Tensor, "N T"],
+        temperature: float,
     ) -> Float[Tensor, "N T"]:
-        """Log-probabilities under the weights the adapters were added to."""
+        """Log-probabilities of the tokens under the reference, in nats, without gradient."""
+        with self.model(policy) as reference:
+            return reference.score(encoded, tokens, mask, temperature)[0]
+
+    def divergence(
+        self,
+        policy: Policy,
+        hidden: Float[Tensor, "N T D"],
+        encoded: EncodedPrompts,
+        tokens: Int[Tensor, "N T"],
+        mask: Bool[Tensor, "N T"],
+        held: Bool[Tensor, "N T"],
+    ) -> Float[Tensor, ""]:
+        """Exact KL of the policy, whose hidden states are given, from the reference, in nats, meaned over `held`."""
+        with self.model(policy) as reference, torch.no_grad():
+            target = reference.hidden(encoded, tokens, mask)
+        return distillation_kl(target, hidden, reference.head, policy.head, held)
+
+
+class AdapterOff(Reference):
+    """The policy's own weights with its adapters disabled: no second model in memory.
+
+    Args:
+        anchor: Factor on the exact KL of the policy from the reference, in nats, averaged over the tokens that the
+            policy objective may move; 0 leaves it out.
+    """
+
+    def attach(self, policy: Policy) -> None:
+        """Refuse a policy without adapters."""
         with policy.without_adapters():
-            return policy.score(encoded, tokens, mask)[0]
+            pass
+
+    @contextmanager
+    def model(self, policy: Policy) -> Iterator[Policy]:
+        """The policy without its adapters."""
+        with policy.without_adapters():
+            yield policy
 
 
 class FrozenCopy(Reference):
-    """A copy of the policy from before the first step, for policies that learn their own weights."""
+    """A copy of the policy from before the first step, for policies that learn their own weights.
 
-    def __init__(self) -> None:
+    Args:
+        anchor: Factor on the exact KL of the policy from the reference, in nats, averaged over the tokens that the
+            policy objective may move; 0 leaves it out.
+    """
+
+    def __init__(self, anchor: float = 0.0) -> None:
+        super().__init__(anchor)
         self._copies: list[Policy] = []  # in a list, so that no module takes it for a part that is saved
 
     def attach(self, policy: Policy) -> None:
         """Copy the policy."""
+        if not policy.vision_frozen:
+            raise ValueError(
+                "`reference` FrozenCopy shares the image features with the policy, so the vision tower must stay as it "
+                "is; this policy's learns. Use LanguageModel, or LoRA with AdapterOff."
+            )
         self._copies = [copy.deepcopy(policy).requires_grad_(False).eval()]
 
-    @torch.no_grad()
-    def log_probs(
-        self, policy: Policy, encoded: EncodedPrompts, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"]
-    ) -> Float[Tensor, "N T"]:
-        """Log-probabilities under the copy; image features are shared where the vision tower is frozen."""
+    @contextmanager
+    def model(self, policy: Policy) -> Iterator[Policy]:
+        """The copy; image features are shared where the vision tower is frozen."""
         (frozen,) = self._copies
-        return frozen.to(policy.device).score(encoded, tokens, mask)[0]
+        yield frozen.to(policy.device)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,7 +18,16 @@ from vlcal.types import Rollouts
 
 
 class RolloutEngine(ABC):
-    """Lets the policy answer every prompt of a batch `group_size` times."""
+    """Lets the policy answer every prompt of a batch `group_size` times.
+
+    Args:
+        temperature: Divides the logits; 1 samples what the policy states. What is learned is scored at it too.
+    """
+
+    def __init__(self, temperature: float = 1.0) -> None:
+        if not temperature > 0:
+            raise ValueError(f"`temperature` must be above 0; got {temperature}. Near 0 is near the likeliest token.")
+        self.temperature = temperature
 
     @abstractmethod
     def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seed: int) -> Rollouts:
@@ -35,28 +46,22 @@ class TransformersEngine(RolloutEngine):
     def __init__(self, max_new_tokens: int = 512, temperature: float = 1.0, top_p: float = 1.0) -> None:
         if max_new_tokens < 1:
             raise ValueError(f"`max_new_tokens` must be at least 1; got {max_new_tokens}.")
-        if not temperature > 0:
-            raise ValueError(f"`temperature` must be above 0; got {temperature}. Near 0 is near the likeliest token.")
         if not 0 < top_p <= 1:
             raise ValueError(f"`top_p` must lie in (0, 1], where 1 samples from all tokens; got {top_p}.")
+        super().__init__(temperature)
         self.max_new_tokens = max_new_tokens
-        self.temperature = temperature
         self.top_p = top_p
 
     @torch.no_grad()
     def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seed: int) -> Rollouts:
         """Completions with the log-probabilities they were drawn with."""
-        recorder = _SampledLogProbs()
-        was_training = policy.training
-        policy.eval()
-        with torch.random.fork_rng(devices=[policy.device] if policy.device.type == "cuda" else []):
+        recorder = _SampledLogProbs(self.temperature)
+        settings = self._settings(policy, group_size)
+        with _sampling(policy), torch.random.fork_rng([policy.device] if policy.device.type == "cuda" else []):
             torch.manual_seed(seed)
             written = policy.backbone.generate(
-                **encoded.model_inputs(),
-                generation_config=self._settings(policy, group_size),
-                logits_processor=LogitsProcessorList([recorder]),
+                **encoded.model_inputs(), generation_config=settings, logits_processor=LogitsProcessorList([recorder])
             )
-        policy.train(was_training)
         tokens = written[:, encoded.length :].clone()
         mask = _until_end(tokens, _end_tokens(policy))
         log_probs = recorder.log_probs(written, encoded.length)
@@ -83,17 +88,35 @@ class TransformersEngine(RolloutEngine):
         )
 
 
+@contextmanager
+def _sampling(policy: Policy) -> Iterator[None]:
+    """A context without dropout and without the checkpoint's own generation settings.
+
+    `generate` fills every setting that is left open from the latter: a repetition penalty found there would sample
+    from another distribution than the one that is scored.
+    """
+    was_training, own = policy.training, policy.backbone.generation_config
+    policy.eval()
+    policy.backbone.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        policy.backbone.generation_config = own
+        policy.train(was_training)
+
+
 class _SampledLogProbs(LogitsProcessor):
     """Notes the log-probability of each token when the next is asked for: one (N, V) at a time, never (N, T, V)."""
 
-    def __init__(self) -> None:
+    def __init__(self, temperature: float) -> None:
+        self._temperature = temperature
         self._noted: list[Tensor] = []
         self._pending: Tensor | None = None
 
     def __call__(self, input_ids: Int[Tensor, "N S"], scores: Float[Tensor, "N V"]) -> Float[Tensor, "N V"]:
         """Leave the scores as they are."""
         self._note(input_ids[:, -1])
-        self._pending = scores.float().log_softmax(-1)
+        self._pending = (scores.float() / self._temperature).log_softmax(-1)
         return scores
 
     def log_probs(self, written: Int[Tensor, "N S"], prompt_length: int) -> Float[Tensor, "N T"]:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from vlcal.policy.adaptation import Adaptation, Frozen
 from vlcal.policy.policy import Policy
+
+# What reading a folder ends in that holds no checkpoint, another kind of one, or half of one.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, EOFError)
+BROKEN = (SafetensorError, UnpicklingError)
 
 
 class PolicySpec:
@@ -57,7 +63,9 @@ class PolicySpec:
                 **self.adaptation.loading(),
                 **where,
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except torch.OutOfMemoryError:
+            raise  # a RuntimeError that says nothing about the checkpoint
+        except (*UNREADABLE, *BROKEN) as error:
             raise ValueError(
                 f"`path` must be a vision-language checkpoint that transformers can load; {self.path!r} is not: "
                 f"{error}. Check the folder, or the name on the hub and whether it can be reached."

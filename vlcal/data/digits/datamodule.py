@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import islice
 
 import lightning
 import torch
@@ -16,9 +15,10 @@ from vlcal.text import Grammar
 from vlcal.types import DemonstrationBatch, PromptBatch
 
 DIGITS = 3
+Sample = tuple[str, Scene]  # a stable name and what it names
 
 
-class DigitsScenes(Dataset[tuple[str, Scene]]):
+class DigitsScenes(Dataset[Sample]):
     """Endless scenes, drawn as they are asked for: index and seed say all about each.
 
     Args:
@@ -28,13 +28,14 @@ class DigitsScenes(Dataset[tuple[str, Scene]]):
         seed: Of all scenes.
     """
 
-    def __init__(
-        self, split: str, scenes: int, hardness: Callable[[int], tuple[float, float]], seed: int
-    ) -> None:
+    def __init__(self, split: str, scenes: int, hardness: Callable[[int], tuple[float, float]], seed: int) -> None:
         if split not in ("train", "test"):
             raise ValueError(f"`split` must be train or test; got {split!r}.")
         if scenes < 1:
-            raise ValueError(f"`scenes` must be at least 1, or there is nothing to learn from; got {scenes}.")
+            raise ValueError(
+                f"`scenes`, which is `steps` times `batch_size` or `held_out`, must be at least 1, or the dataset is "
+                f"empty; got {scenes}."
+            )
         self.split = split
         self.scenes = scenes
         self.hardness = hardness
@@ -43,7 +44,7 @@ class DigitsScenes(Dataset[tuple[str, Scene]]):
     def __len__(self) -> int:
         return self.scenes
 
-    def __getitem__(self, index: int) -> tuple[str, Scene]:
+    def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self.scenes:
             raise IndexError(index)
         name = f"{self.split}-{self.seed}-{index}"
@@ -51,7 +52,7 @@ class DigitsScenes(Dataset[tuple[str, Scene]]):
         return name, draw_scene(load_glyphs(held_out=self.split == "test"), DIGITS, self.hardness(index), rng)
 
 
-def prompt_batch(named: Sequence[tuple[str, Scene]]) -> PromptBatch:
+def prompt_batch(named: Sequence[Sample]) -> PromptBatch:
     """Scenes as prompts; what the world knows goes into the extras."""
     return PromptBatch(
         ids=tuple(name for name, _ in named),
@@ -97,19 +98,19 @@ class DigitsPrompts(lightning.LightningDataModule):
         self.train = DigitsScenes("train", steps * batch_size, lambda _: hardness, seed)
         self.unseen = DigitsScenes("test", held_out, lambda _: hardness, seed=0)
 
-    def train_dataloader(self) -> DataLoader[PromptBatch]:
+    def train_dataloader(self) -> DataLoader[Sample]:
         """Fresh scenes in order: they are random already."""
         return DataLoader(self.train, self.batch_size, collate_fn=prompt_batch)
 
-    def val_dataloader(self) -> DataLoader[PromptBatch]:
+    def val_dataloader(self) -> DataLoader[Sample]:
         """The scenes of unseen digits."""
         return DataLoader(self.unseen, 256, collate_fn=prompt_batch)
 
-    def test_dataloader(self) -> DataLoader[PromptBatch]:
+    def test_dataloader(self) -> DataLoader[Sample]:
         """The scenes of unseen digits."""
         return self.val_dataloader()
 
-    def predict_dataloader(self) -> DataLoader[PromptBatch]:
+    def predict_dataloader(self) -> DataLoader[Sample]:
         """The scenes of unseen digits."""
         return self.val_dataloader()
 
@@ -153,15 +154,15 @@ class DigitsDemonstrations(lightning.LightningDataModule):
         """The spoiling range of a training scene."""
         return 0.0, min(max(0.0, (index - self.clear_until) / self.hardening), 1.0)
 
-    def train_dataloader(self) -> DataLoader[DemonstrationBatch]:
+    def train_dataloader(self) -> DataLoader[Sample]:
         """Fresh scenes, easy ones first."""
         return DataLoader(self.train, self.batch_size, collate_fn=self.demonstrate)
 
-    def val_dataloader(self) -> DataLoader[DemonstrationBatch]:
+    def val_dataloader(self) -> DataLoader[Sample]:
         """Whole responses about unseen digits."""
         return DataLoader(self.unseen, 256, collate_fn=self.demonstrate)
 
-    def demonstrate(self, named: Sequence[tuple[str, Scene]]) -> DemonstrationBatch:
+    def demonstrate(self, named: Sequence[Sample]) -> DemonstrationBatch:
         """Prompts with the responses to imitate."""
         return DemonstrationBatch(prompt_batch(named), tuple(self.response(name, scene) for name, scene in named))
 
@@ -180,5 +181,6 @@ class DigitsDemonstrations(lightning.LightningDataModule):
 
     def corpus(self, scenes: int = 500) -> list[str]:
         """Texts of this world, for a tokenizer to learn its words from."""
-        named = list(islice(DigitsScenes("train", scenes, lambda _: (0.0, 1.0), seed=2), scenes))
+        drawn = DigitsScenes("train", scenes, lambda _: (0.0, 1.0), seed=2)
+        named = [drawn[index] for index in range(scenes)]
         return [text for name, scene in named for text in (scene.question.text, self.response(name, scene))]

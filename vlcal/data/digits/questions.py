@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+
 PLACES = ("first", "second", "third", "fourth", "fifth")
 
 

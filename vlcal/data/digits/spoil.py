@@ -47,7 +47,8 @@ class Blur(Spoil):
         pixels = torch.arange(float(SIDE))
         kernel = torch.exp(-((pixels[:, None] - pixels[None]) ** 2) / (2 * max(4.0 * strength, 0.05) ** 2))
         kernel = kernel / kernel.sum(1, keepdim=True)
-        return kernel @ ink @ kernel.T + 0.05 * strength**0.5 * torch.randn(ink.shape, generator=rng)
+        smeared: Tensor = kernel @ ink @ kernel.T
+        return smeared + 0.05 * strength**0.5 * torch.randn(ink.shape, generator=rng)
 
 
 SPOILS: dict[str, Spoil] = {"noise": Noise(), "occlusion": Occlusion(), "blur": Blur()}

@@ -1,0 +1,76 @@
+"""A trained policy leaves as an ordinary checkpoint folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vlcal.callbacks import ModelExport
+from vlcal.modules import PolicyModule
+from vlcal.optimization import Optimization
+from vlcal.policy import PolicySpec, WholeModel
+
+Make = Callable[..., Any]
+
+
+class Warmup(PolicyModule):
+    """Moves every weight a little, without reading anything."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        self.descend(sum(weight.square().sum() for weight in self.policy.parameters()))
+
+
+def module(path: Path) -> Warmup:
+    return Warmup(PolicySpec(str(path), WholeModel(), dtype="float32"), Optimization(lr=1e-2))
+
+
+def test_what_was_trained_is_what_is_loaded_again(embedded: Path, trainer: Make, loader: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    first = module(embedded)
+    before = PolicySpec(str(embedded), dtype="float32").build().state_dict()
+    trainer(ModelExport(folder)).fit(first, loader(1))
+    trained, loaded = first.policy.state_dict(), PolicySpec(str(folder), dtype="float32").build().state_dict()
+    assert trained.keys() == loaded.keys()
+    assert all(torch.equal(trained[name], loaded[name]) for name in trained)
+    assert any(not torch.equal(before[name], loaded[name]) for name in before)
+    assert [each.name for each in tmp_path.iterdir()] == ["export"]
+
+
+def test_an_earlier_export_is_replaced_and_survives_a_failure(
+    embedded: Path, trainer: Make, loader: Make, tmp_path: Path
+) -> None:
+    folder = tmp_path / "export"
+    trainer(ModelExport(folder)).fit(module(embedded), loader(1))
+    weights = (folder / "model.safetensors").read_bytes()
+
+    class Broken(Warmup):
+        def training_step(self, batch: Any, batch_idx: int) -> None:
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        trainer(ModelExport(folder)).fit(Broken(module(embedded).spec, Optimization()), loader(1))
+    assert (folder / "model.safetensors").read_bytes() == weights
+    (folder / "stale").touch()
+    trainer(ModelExport(folder)).fit(module(embedded), loader(2))
+    assert (folder / "model.safetensors").read_bytes() != weights
+    assert not (folder / "stale").exists()
+    assert [each.name for each in tmp_path.iterdir()] == ["export"]
+
+
+def test_a_folder_of_something_else_is_refused_before_training(
+    embedded: Path, trainer: Make, loader: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("x")
+    with pytest.raises(ValueError, match="`folder` must be new, empty, or a checkpoint folder .* holds something else"):
+        trainer(ModelExport(tmp_path / "thesis")).fit(module(embedded), loader(1))
+    assert (tmp_path / "thesis" / "chapter.tex").read_text() == "x"
+
+
+def test_a_module_without_policy_is_refused(build: Make, learner: Make, fit: Make, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="`ModelExport` writes the policy of a module, and Learner has none"):
+        fit(learner([build()]), ModelExport(tmp_path / "export"), steps=1)

@@ -1,0 +1,74 @@
+"""How weights are moved."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from vlcal.optimization import Optimization
+from vlcal.sampling import Sampling
+
+
+def rates(optimization: Optimization, steps: int) -> list[float]:
+    optimizer, schedule = optimization.build([nn.Parameter(torch.ones(1))], steps)
+    found = []
+    for _ in range(steps):
+        found.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+def test_the_rate_rises_over_the_warm_up_then_falls_along_a_cosine() -> None:
+    found = rates(Optimization(lr=1.0, warmup=0.5, final=0.2), 4)
+
+    # Two steps of warm-up on the way to 1 in three strides, the top of the cosine, its middle.
+    assert found == pytest.approx([1 / 3, 2 / 3, 1.0, 0.6])
+
+
+def test_the_rate_stays_where_it_is_by_default() -> None:
+    assert rates(Optimization(lr=0.5), 3) == [0.5, 0.5, 0.5]
+
+
+def test_the_rate_ends_at_its_final_share() -> None:
+    assert Optimization(lr=1.0, final=0.1).factor(1.0) == pytest.approx(0.1)
+    assert Optimization(lr=1.0, final=0.1).factor(1.5) == pytest.approx(0.1)
+
+
+def test_matrices_decay_and_vectors_do_not() -> None:
+    weights = [nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2), False)]
+
+    matrices, vectors = Optimization(weight_decay=0.3).build(weights, 1)[0].param_groups
+
+    assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.3, 0.0)
+    assert matrices["params"] == [weights[0]] and len(vectors["params"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr": 0.0}, "`lr` must be above 0; got 0.0"),
+        ({"warmup": 1.0}, "`warmup` must be a share of the run in .* got 1.0"),
+        ({"final": 1.1}, "`final` must be a share of `lr` in .* got 1.1"),
+        ({"clip": 0.0}, "`clip` must be above 0.* got 0.0"),
+        ({"clip": math.nan}, "`clip` must be above 0.* got nan"),
+    ],
+)
+def test_impossible_settings_are_refused(settings: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Optimization(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"group_size": 1}, "`group_size` must be at least 2, since a lone completion has no baseline; got 1"),
+        ({"minibatch_prompts": 0}, "`minibatch_prompts` must be at least 1.* got 0"),
+    ],
+)
+def test_impossible_sizes_are_refused(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Sampling(**settings)  # type: ignore[arg-type]

@@ -1,0 +1,291 @@
+"""Collect, update, log."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import lightning
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from vlcal.certainty import KLEntropyCertainty, WindowLabeler
+from vlcal.modules import ReinforcementModule
+from vlcal.objectives import ClippedSurrogate, ExpectedScore, NoPolicyObjective, SampledConfidence
+from vlcal.optimization import Optimization
+from vlcal.pipeline import Pipeline
+from vlcal.policy import FrozenCopy, LanguageModel, Policy, PolicySpec, RolloutEngine, WholeModel
+from vlcal.reader import ResponseReader
+from vlcal.rewards import CalibrationReward
+from vlcal.text import Grammar
+from vlcal.types import Experience, PromptBatch
+
+Scenes = Callable[[int], PromptBatch]
+Replay = Callable[..., RolloutEngine]
+Respond = Callable[..., list[str]]
+Module = Callable[..., ReinforcementModule]
+
+
+def weights(module: ReinforcementModule) -> dict[str, Tensor]:
+    return {name: weight.detach().clone() for name, weight in module.policy.backbone.named_parameters()}
+
+
+@torch.no_grad()
+def level_log_prob(module: ReinforcementModule, experience: Experience, grammar: Grammar) -> Tensor:
+    """The log-probability of the visual level in each response, as the policy is now."""
+    encoded = module.policy.encode(experience.prompts, grammar)
+    scored, _ = module.policy.score(encoded, experience.rollouts.tokens, experience.rollouts.mask)
+    return scored[experience.responses.spans.visual_confidence]
+
+
+def test_one_update_moves_the_adapters_and_nothing_else(
+    reinforcement: Module,
+    fit: Callable[..., object],
+    scenes: Scenes,
+    replay: Replay,
+    respond: Respond,
+    frozen_policy: Policy,
+) -> None:
+    prompts = scenes(2)
+    module = reinforcement(replay(respond(prompts)))
+    base = dict(frozen_policy.backbone.named_parameters())
+
+    fit(module, [prompts])
+
+    found = weights(module)
+    still = {name.replace(".base_layer", ""): weight for name, weight in found.items() if "lora" not in name}
+    assert still.keys() == base.keys()
+    assert all(torch.equal(still[name], weight) for name, weight in base.items())
+    assert all(float(weight.abs().max()) > 0 for name, weight in found.items() if "lora_B" in name)
+
+
+def test_the_exact_expected_score_teaches_to_doubt_wrong_answers(
+    reinforcement: Module,
+    fit: Callable[..., object],
+    scenes: Scenes,
+    replay: Replay,
+    respond: Respond,
+    grammar: Grammar,
+) -> None:
+    prompts = scenes(2)
+    sure, unsure = respond(prompts, (1,), level=10), respond(prompts, (1,), level=0)
+    texts = [text for pair in zip(sure, unsure, strict=True) for text in pair]
+    module = reinforcement(
+        replay(texts), objective=NoPolicyObjective(), confidence=ExpectedScore(visual_weight=0.0, level_weight=0.0)
+    )
+
+    steps = fit(module, [prompts] * 3)
+
+    before = steps.outputs[0]["experience"]  # type: ignore[attr-defined]
+    gain = level_log_prob(module, before, grammar) - before.evidence.log_probs[before.responses.spans.visual_confidence]
+    assert (gain[1::2] > gain[0::2] + 0.01).all()
+    losses = [figures["train/objective/expected_calibration"] for figures in steps.figures]  # type: ignore[attr-defined]
+    assert losses[2] < losses[0]
+
+
+def test_sampled_rewards_teach_to_doubt_wrong_answers(
+    reinforcement: Module,
+    fit: Callable[..., object],
+    make_pipeline: Callable[..., Pipeline],
+    scenes: Scenes,
+    replay: Replay,
+    respond: Respond,
+    grammar: Grammar,
+) -> None:
+    prompts = scenes(2)
+    sure, unsure = respond(prompts, (1,), level=9), respond(prompts, (1,), level=0)
+    texts = [text for pair in zip(sure, unsure, strict=True) for text in pair]
+    pipeline = make_pipeline()
+    pipeline.rewards = {"calibration": CalibrationReward()}
+    module = reinforcement(replay(texts), pipeline=pipeline, confidence=SampledConfidence())
+
+    steps = fit(module, [prompts] * 3)
+
+    before = steps.outputs[0]["experience"]  # type: ignore[attr-defined]
+    gain = level_log_prob(module, before, grammar) - before.evidence.log_probs[before.responses.spans.visual_confidence]
+    assert (gain[1::2] > gain[0::2] + 0.01).all()
+
+
+def test_responses_that_state_nothing_leave_every_weight_finite_and_in_place(
+    reinforcement: Module, fit: Callable[..., object], scenes: Scenes, replay: Replay
+) -> None:
+    module = reinforcement(replay(["", "<vision>"] * 2), confidence=ExpectedScore(), objective=NoPolicyObjective())
+
+    steps = fit(module, [scenes(2)])
+
+    assert steps.figures[0]["train/objective/gradient_norm"] == 0  # type: ignore[attr-defined]
+    assert all(weight.isfinite().all() for weight in weights(module).values())
+
+
+def test_one_seed_gives_identical_figures_and_weights_and_another_seed_others(
+    reinforcement: Module, fit: Callable[..., object], scenes: Scenes
+) -> None:
+    def run(seed: int) -> tuple[list[dict[str, float]], dict[str, Tensor]]:
+        torch.manual_seed(0)  # of the fresh adapters
+        module = reinforcement(confidence=ExpectedScore())
+        module.sampling.seed = seed
+        steps = fit(module, [scenes(2)] * 2)
+        return steps.figures, weights(module)  # type: ignore[attr-defined]
+
+    (figures, found), (again, same), (other, _) = run(0), run(0), run(1)
+
+    torch.testing.assert_close(figures, again, rtol=0, atol=0, equal_nan=True)
+    assert all(torch.equal(found[name], same[name]) for name in found)
+    assert figures[0]["train/response/entropy"] != other[0]["train/response/entropy"]
+
+
+def test_smaller_minibatches_learn_from_the_same_experience_in_more_updates(
+    reinforcement: Module, fit: Callable[..., object], scenes: Scenes
+) -> None:
+    optimization = Optimization(lr=1e-2, final=0.0)
+    whole = reinforcement(optimization=optimization)
+    parts = reinforcement(minibatch_prompts=2, optimization=optimization)
+
+    collected, in_parts = (fit(module, [scenes(3)]).outputs[0]["experience"] for module in (whole, parts))  # type: ignore[attr-defined]
+
+    assert collected.rollouts.texts == in_parts.rollouts.texts
+    assert torch.equal(collected.evidence.log_probs, in_parts.evidence.log_probs)
+    assert torch.equal(collected.advantages, in_parts.advantages)
+    assert (whole.global_step, parts.global_step) == (1, 2)
+
+
+def test_the_learning_rate_moves_once_a_batch_however_many_updates_it_is_cut_into(
+    reinforcement: Module, fit: Callable[..., object], scenes: Scenes, replay: Replay, respond: Respond
+) -> None:
+    prompts = scenes(2)
+    module = reinforcement(
+        replay(respond(prompts)), minibatch_prompts=1, optimization=Optimization(lr=1.0e-3, final=0.0)
+    )
+
+    fit(module, [prompts] * 2, limit_train_batches=2, max_epochs=2)
+
+    # Half of four batches would be half of the cosine; all four are its end.
+    assert module.lr_schedulers().get_last_lr() == pytest.approx([0.0])  # type: ignore[union-attr]
+    assert module.lr_schedulers().last_epoch == 4  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("spec", [LanguageModel(), WholeModel()])
+def test_policies_without_adapters_learn_too(
+    embedded: Path,
+    reinforcement: Module,
+    fit: Callable[..., object],
+    scenes: Scenes,
+    replay: Replay,
+    respond: Respond,
+    spec: LanguageModel | WholeModel,
+) -> None:
+    prompts = scenes(2)
+    whole = isinstance(spec, WholeModel)
+    module = reinforcement(
+        replay(respond(prompts)),
+        PolicySpec(str(embedded), spec, dtype="float32"),
+        objective=ClippedSurrogate(kl_coefficient=0.0 if whole else 0.1),
+        reference=FrozenCopy(),
+    )
+    module.configure_model()
+    before = weights(module)
+
+    steps = fit(module, [prompts] * 2)
+
+    moved = {name for name, weight in weights(module).items() if not torch.equal(weight, before[name])}
+    assert any("language_model" in name for name in moved)
+    assert any("visual" in name for name in moved) is whole
+    assert whole or steps.figures[1]["train/objective/kl"] > 0  # type: ignore[attr-defined]
+
+
+def test_a_run_that_was_interrupted_ends_where_one_without_a_break_does(
+    reinforcement: Module,
+    fit: Callable[..., object],
+    make_pipeline: Callable[..., Pipeline],
+    scenes: Scenes,
+    replay: Replay,
+    respond: Respond,
+    tmp_path: Path,
+) -> None:
+    prompts = scenes(2)
+
+    def made() -> ReinforcementModule:
+        torch.manual_seed(0)  # of the fresh adapters
+        pipeline = make_pipeline(certainty=KLEntropyCertainty(WindowLabeler(64)))
+        return reinforcement(replay(respond(prompts)), pipeline=pipeline, confidence=ExpectedScore())
+
+    straight, first, second = made(), made(), made()
+    fit(straight, [prompts], max_epochs=2)
+    fit(first, [prompts])
+    first.trainer.save_checkpoint(tmp_path / "half.ckpt")
+    torch.manual_seed(5)
+    fit(second, [prompts], max_epochs=2, ckpt_path=tmp_path / "half.ckpt")
+
+    expected, found = weights(straight), weights(second)
+    assert second.global_step == 2
+    assert all(torch.equal(found[name], weight) for name, weight in expected.items() if "lora" in name)
+    window = second.pipeline.state_dict()["certainty.labeler"]["scores"]
+    assert len(window) == 8
+    assert torch.equal(window, straight.pipeline.state_dict()["certainty.labeler"]["scores"])
+
+
+def test_a_checkpoint_holds_what_learns_and_a_foreign_one_is_refused(
+    embedded: Path,
+    reinforcement: Module,
+    trainer: Callable[..., lightning.Trainer],
+    fit: Callable[..., object],
+    scenes: Scenes,
+    replay: Replay,
+    respond: Respond,
+    tmp_path: Path,
+) -> None:
+    prompts = scenes(1)
+    module = reinforcement(replay(respond(prompts)))
+    fit(module, [prompts])
+    module.trainer.save_checkpoint(tmp_path / "adapters.ckpt")
+    other = reinforcement(replay(respond(prompts)), PolicySpec(str(embedded), LanguageModel(), dtype="float32"))
+
+    saved = torch.load(tmp_path / "adapters.ckpt", weights_only=False)["state_dict"]
+
+    assert len(saved) == 6 * 7 * 2 and all("lora_" in name for name in saved)
+    with pytest.raises(ValueError, match="`ckpt_path` holds 84 weights, of which 0 fit this policy"):
+        trainer().validate(other, DataLoader([prompts], batch_size=None), ckpt_path=tmp_path / "adapters.ckpt")
+
+
+def test_validation_leaves_no_trace(
+    reinforcement: Module,
+    trainer: Callable[..., lightning.Trainer],
+    make_pipeline: Callable[..., Pipeline],
+    scenes: Scenes,
+    replay: Replay,
+    respond: Respond,
+) -> None:
+    prompts = scenes(4)
+    pipeline = make_pipeline(certainty=KLEntropyCertainty(WindowLabeler(64)))
+    module = reinforcement(replay(respond(prompts, (0,))), pipeline=pipeline)
+    module.configure_model()
+    before, random = copy.deepcopy(weights(module)), torch.random.get_rng_state()
+    quiet = trainer()
+    loader = DataLoader([prompts], batch_size=None, generator=torch.Generator())  # which draws a seed by itself
+
+    found = quiet.validate(module, loader, verbose=False)[0]
+    again = quiet.validate(module, loader, verbose=False)[0]
+
+    assert found["val/calibration/accuracy"] == 1 and found["val/calibration/n"] == 4
+    torch.testing.assert_close(found, again, rtol=0, atol=0, equal_nan=True)
+    assert len(pipeline.state_dict()["certainty.labeler"]["scores"]) == 0
+    assert all(torch.equal(weight, before[name]) for name, weight in weights(module).items())
+    assert torch.equal(torch.random.get_rng_state(), random)
+
+
+def test_levels_of_several_tokens_are_refused_before_anything_is_sampled(
+    embedded: Path, reinforcement: Module, make_pipeline: Callable[..., Pipeline]
+) -> None:
+    pipeline = make_pipeline()
+    pipeline.reader = ResponseReader(Grammar(levels=(0, 50, 100)))
+
+    with pytest.raises(ValueError, match=r"`grammar.levels` must be one token each .*\[50, 100\]"):
+        reinforcement(pipeline=pipeline, confidence=ExpectedScore()).configure_model()
+
+
+def test_a_policy_that_is_asked_for_too_early_says_when_it_is_there(reinforcement: Module) -> None:
+    with pytest.raises(RuntimeError, match="`policy` is built when training or validation starts"):
+        _ = reinforcement().policy

@@ -1,0 +1,86 @@
+"""Warm-up from demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import lightning
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+
+from vlcal.data.digits import DigitsDemonstrations
+from vlcal.modules import SupervisedModule
+from vlcal.optimization import Optimization
+from vlcal.policy import Frozen, Policy, PolicySpec, WholeModel
+from vlcal.policy.encode import processor_inputs
+from vlcal.text import Grammar
+from vlcal.types import DemonstrationBatch
+
+
+@pytest.fixture(scope="module")
+def demonstrations(grammar: Grammar) -> DemonstrationBatch:
+    world = DigitsDemonstrations(steps=1, batch_size=3, grammar=grammar)
+    batch: DemonstrationBatch = next(iter(world.train_dataloader()))
+    return batch
+
+
+@torch.no_grad()
+def test_the_loss_is_the_mean_over_the_tokens_of_the_completions_and_their_ends(
+    embedded: Path,
+    frozen_policy: Policy,
+    trainer: Callable[..., lightning.Trainer],
+    demonstrations: DemonstrationBatch,
+    grammar: Grammar,
+) -> None:
+    module = SupervisedModule(PolicySpec(str(embedded), WholeModel(), dtype="float32"), grammar=grammar)
+
+    found = trainer().validate(module, DataLoader([demonstrations], batch_size=None), verbose=False)[0]
+
+    tokenizer, losses = frozen_policy.tokenizer, []
+    for row, text in enumerate(demonstrations.completions):
+        inputs = processor_inputs(frozen_policy.processor, demonstrations.prompts.select([row]), grammar)
+        completion = torch.tensor([[*tokenizer.encode(text), tokenizer.eos_token_id]])
+        inputs["input_ids"] = torch.cat([inputs["input_ids"], completion], 1)
+        inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+        inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(completion)], 1)
+        logits = frozen_policy.backbone(**inputs).logits[0, -completion.shape[1] - 1 : -1]
+        # Tokens that stand for pictures are never produced, so that they take no probability either.
+        logits = logits.index_fill(-1, torch.tensor(frozen_policy.placeholders), -torch.inf)
+        losses.append(cross_entropy(logits, completion[0], reduction="none"))
+    assert found["val/loss"] == pytest.approx(float(torch.cat(losses).mean()), abs=1e-4)
+
+
+def test_a_few_updates_lower_the_loss_and_one_seed_gives_identical_ones(
+    embedded: Path, fit: Callable[..., object], demonstrations: DemonstrationBatch, grammar: Grammar
+) -> None:
+    def losses() -> list[float]:
+        spec = PolicySpec(str(embedded), WholeModel(), dtype="float32")
+        module = SupervisedModule(spec, Optimization(lr=3e-3), grammar)
+        figures = fit(module, [demonstrations] * 4).figures  # type: ignore[attr-defined]
+        return [figure["train/loss"] for figure in figures]
+
+    first = losses()
+
+    assert first[-1] < first[0] - 0.5
+    assert losses() == first
+
+
+def test_a_policy_with_nothing_to_learn_is_refused(
+    embedded: Path, fit: Callable[..., object], demonstrations: DemonstrationBatch, grammar: Grammar
+) -> None:
+    module = SupervisedModule(PolicySpec(str(embedded), Frozen(), dtype="float32"), grammar=grammar)
+
+    with pytest.raises(ValueError, match="`policy.adaptation` leaves no weight to learn; use LoRA"):
+        fit(module, [demonstrations])
+
+
+def test_a_run_without_an_end_is_refused(
+    embedded: Path, fit: Callable[..., object], demonstrations: DemonstrationBatch, grammar: Grammar
+) -> None:
+    module = SupervisedModule(PolicySpec(str(embedded), WholeModel(), dtype="float32"), grammar=grammar)
+
+    with pytest.raises(ValueError, match="`trainer.max_epochs` or `trainer.max_steps` must be set"):
+        fit(module, [demonstrations], max_epochs=-1)

@@ -1,0 +1,53 @@
+"""Prompts of every shape, and completions for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from vlcal.policy import Adaptation, Policy, PolicySpec
+from vlcal.types import PromptBatch
+
+
+def image(height: int, width: int, seed: int) -> Tensor:
+    return torch.rand(3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="session")
+def mixed() -> PromptBatch:
+    """Four prompts of different lengths: one image, two images, none, one of another size."""
+    return PromptBatch(
+        ids=("one", "two", "none", "wide"),
+        images=((image(32, 96, 1),), (image(32, 32, 2), image(64, 48, 3)), (), (image(32, 128, 4),)),
+        questions=(
+            "What is the first digit?",
+            "Which is larger?",
+            "What is the first plus the second digit?",
+            "What is the first plus the second minus the third digit?",
+        ),
+        targets=("1",) * 4,
+        extras=({},) * 4,
+    )
+
+
+@pytest.fixture(scope="session")
+def completions(frozen_policy: Policy) -> tuple[Tensor, Tensor]:
+    """Two completions per prompt of `mixed`, of lengths 1 to 8."""
+    ordinary = [token for token in range(len(frozen_policy.tokenizer)) if token not in frozen_policy.placeholders]
+    drawn = torch.randint(len(ordinary), (8, 8), generator=torch.Generator().manual_seed(0))
+    mask = torch.arange(8) < torch.arange(1, 9)[:, None]
+    return torch.tensor(ordinary)[drawn].masked_fill(~mask, frozen_policy.tokenizer.pad_token_id), mask
+
+
+@pytest.fixture
+def build(embedded: Path) -> Callable[..., Policy]:
+    """The embedded model with an adaptation of its own."""
+
+    def made(adaptation: Adaptation, dtype: str = "float32") -> Policy:
+        return PolicySpec(str(embedded), adaptation, dtype=dtype).build()
+
+    return made

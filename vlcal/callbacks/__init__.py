@@ -1,0 +1,30 @@
+"""Observers, whose removal changes nothing that is learned, and schedulers, which move one declared knob each."""
+
+from vlcal.callbacks.certainty_monitor import CertaintyMonitor
+from vlcal.callbacks.collapse_watch import CollapseWatch
+from vlcal.callbacks.completion_table import CompletionTable
+from vlcal.callbacks.knob_schedule import KnobSchedule
+from vlcal.callbacks.model_export import ModelExport
+from vlcal.callbacks.observer import Observer
+from vlcal.callbacks.prediction_writer import PredictionWriter
+from vlcal.callbacks.progress_bar import ProgressBar
+from vlcal.callbacks.reliability_diagram import ReliabilityDiagram
+from vlcal.callbacks.schedules import MixtureSchedule, RewardWeightSchedule, ReweightingSchedule, StrengthSchedule
+from vlcal.callbacks.use_part import UsePart
+
+__all__ = [
+    "CertaintyMonitor",
+    "CollapseWatch",
+    "CompletionTable",
+    "KnobSchedule",
+    "MixtureSchedule",
+    "ModelExport",
+    "Observer",
+    "PredictionWriter",
+    "ProgressBar",
+    "ReliabilityDiagram",
+    "RewardWeightSchedule",
+    "ReweightingSchedule",
+    "StrengthSchedule",
+    "UsePart",
+]

@@ -1,0 +1,93 @@
+"""What every observer shares: it is handed the experience of each step and changes nothing that is learned."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from vlcal.types import Experience
+
+
+class Observer(Callback):
+    """Looks at the experience that each step hands on.
+
+    Deleting an observer changes no weight: none of them draws from a global generator or holds a gradient. On several
+    ranks each sees its own share of the data.
+    """
+
+    @abstractmethod
+    def observe(self, trainer: Trainer, pl_module: LightningModule, experience: Experience, stage: str) -> None:
+        """Look at one step of a stage: train, val, test or predict."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._hand_on(trainer, pl_module, outputs, "train")
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if not trainer.sanity_checking:
+            self._hand_on(trainer, pl_module, outputs, "val")
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._hand_on(trainer, pl_module, outputs, "test")
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._hand_on(trainer, pl_module, outputs, "predict")
+
+    @torch.no_grad()
+    def _hand_on(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, stage: str) -> None:
+        experience = experience_in(outputs)
+        if experience is None:
+            raise ValueError(
+                f"`{type(self).__name__}` watches steps that hand on an `experience`, as those of ReinforcementModule "
+                f"do; a step of {type(pl_module).__name__} handed on none. Take it out of "
+                "`trainer.callbacks` for this run."
+            )
+        self.observe(trainer, pl_module, experience, stage)
+
+
+def experience_in(outputs: Any) -> Experience | None:
+    """The experience that a step handed on, if it did."""
+    found = outputs.get("experience") if isinstance(outputs, Mapping) else None
+    return found if isinstance(found, Experience) else None
+
+
+def tensorboards(trainer: Trainer) -> list[Any]:
+    """The TensorBoard writers of a run; none on the ranks that write nothing."""
+    if not trainer.is_global_zero:
+        return []
+    return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+
+
+def training_batches(trainer: Trainer) -> int:
+    """The place on the time axis where Lightning writes its own figures: batches learned from before this one."""
+    return max(trainer.fit_loop.epoch_loop.total_batch_idx, 0)
