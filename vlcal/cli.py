@@ -38,10 +38,10 @@ def run_demo(folder: Path = Path("runs/demo"), recipe: str = "best", seed: int =
         recipe: Name of the reinforcement config in configs/digits: best or published.
         seed: Of weights, scenes and samples.
     """
-    demo(_figures, folder, recipe, seed)
+    demo(figures_of, folder, recipe, seed)
 
 
-def _figures(args: list[str]) -> dict[str, float]:
+def figures_of(args: list[str]) -> dict[str, float]:
     """Run one command; the calibration figures it ended with, by their short names."""
     metrics = Cli(args).trainer.callback_metrics
     return {name.split("/")[-1]: float(value) for name, value in metrics.items() if name.startswith("val/calibration/")}

@@ -15,6 +15,7 @@ from vlcal.data.digits import DigitsDemonstrations
 from vlcal.policy.embedded import write_embedded_model
 from vlcal.text import Grammar
 
+Run = Callable[[list[str]], dict[str, float]]
 CONFIGS = Path(__file__).parents[1] / "configs" / "digits"
 WIDEST_LEVEL = "10"  # two digits: one token only if the tokenizer is told so
 ROWS = {
@@ -33,7 +34,7 @@ ROWS = {
 }
 
 
-def demo(run: Callable[[list[str]], dict[str, float]], folder: Path, recipe: str, seed: int) -> dict[str, object]:
+def demo(run: Run, folder: Path, recipe: str, seed: int) -> dict[str, object]:
     """Everything the demonstration does, in `folder`; gives what it wrote to `summary.json`.
 
     Args:
@@ -42,34 +43,58 @@ def demo(run: Callable[[list[str]], dict[str, float]], folder: Path, recipe: str
         recipe: Name of the reinforcement config in configs/digits.
         seed: Of weights, scenes and samples.
     """
-    if not CONFIGS.is_dir():
-        raise FileNotFoundError(
-            f"`vlcal demo` reads its recipes from {CONFIGS}, which is not there: run it in a clone."
-        )
     console = Console()
     start = time.monotonic()
-    shutil.rmtree(folder, ignore_errors=True)
-    common = ["--seed_everything", str(seed), "--trainer.default_root_dir", str(folder)]
-    reinforce = ["--config", str(CONFIGS / f"{recipe}.yaml"), *common]
-
     console.rule("1 of 4  warm-up: learning to see, to reason and to write a response")
+    warm_up(run, folder, seed)
+    console.rule("2 of 4  before: stated confidences mean nothing yet")
+    before = judge(run, folder, recipe, seed, "before")
+    console.rule("3 of 4  reinforcement: learning what the confidences mean")
+    reinforce(run, folder, recipe, seed)
+    console.rule("4 of 4  after")
+    after = judge(run, folder, recipe, seed, "after", trained=True)
+
+    seconds = time.monotonic() - start
+    summary = {"before": before, "after": after, "recipe": recipe, "seed": seed, "seconds": round(seconds, 1)}
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    console.print(table(before, after))
+    console.print(
+        f"{seconds:.0f} s. Everything is in {folder}; watch it with: tensorboard --logdir {folder}/tensorboard"
+    )
+    return summary
+
+
+def warm_up(run: Run, folder: Path, seed: int) -> None:
+    """An embedded model in `folder`/warm that reads, reasons and states confidences at random."""
+    shutil.rmtree(folder, ignore_errors=True)
     grammar = Grammar(instructions="")
     corpus = DigitsDemonstrations(grammar=grammar).corpus()
     write_embedded_model(folder / "embedded", corpus, [*grammar.tags, WIDEST_LEVEL], seed)
-    run(["fit", "--config", str(CONFIGS / "warmup.yaml"), *common])
-    console.rule("2 of 4  before: stated confidences mean nothing yet")
-    before = run(["validate", *reinforce, *_outputs(folder, "before")])
-    console.rule("3 of 4  reinforcement: learning what the confidences mean")
-    run(["fit", *reinforce, "--trainer.limit_val_batches", "0"])  # judged afterwards
-    console.rule("4 of 4  after")
-    trained = str(folder / "checkpoints" / "last.ckpt")
-    after = run(["validate", *reinforce, *_outputs(folder, "after"), "--ckpt_path", trained])
+    run(["fit", *_recipe("warmup", folder, seed)])
 
-    summary = {"before": before, "after": after, "recipe": recipe, "seed": seed, "seconds": time.monotonic() - start}
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    console.print(table(before, after))
-    console.print(f"{summary['seconds']:.0f} s. Everything is in {folder}: tensorboard --logdir {folder}/tensorboard")
-    return summary
+
+def reinforce(run: Run, folder: Path, recipe: str, seed: int) -> None:
+    """Train the warm model by a recipe; it is judged afterwards, so not at the end of training as well."""
+    run(["fit", *_recipe(recipe, folder, seed), "--trainer.limit_val_batches", "0"])
+
+
+def judge(run: Run, folder: Path, recipe: str, seed: int, stage: str, trained: bool = False) -> dict[str, float]:
+    """The figures of the warm or the trained policy on unseen digits; keeps its predictions and diagrams."""
+    outputs = [
+        *("--trainer.callbacks+", "vlcal.callbacks.PredictionWriter"),
+        *("--trainer.callbacks.path", str(folder / f"{stage}.jsonl")),
+        *("--trainer.callbacks+", "vlcal.callbacks.ReliabilityDiagram"),
+        *("--trainer.callbacks.folder", str(folder / f"reliability-{stage}")),
+    ]
+    weights = ["--ckpt_path", str(folder / "checkpoints" / recipe / "last.ckpt")] if trained else []
+    return run(["validate", *_recipe(recipe, folder, seed), *outputs, *weights])
+
+
+def _recipe(name: str, folder: Path, seed: int) -> list[str]:
+    config = CONFIGS / f"{name}.yaml"
+    if not config.is_file():
+        raise FileNotFoundError(f"`recipe` must name a config in {CONFIGS}, which a clone has; got {name!r}.")
+    return ["--config", str(config), "--seed_everything", str(seed), "--trainer.default_root_dir", str(folder)]
 
 
 def table(before: dict[str, float], after: dict[str, float]) -> Table:
@@ -80,13 +105,3 @@ def table(before: dict[str, float], after: dict[str, float]) -> Table:
             label, *(f"{figures[key]:.0f}" if key == "n" else f"{figures[key]:.3f}" for figures in (before, after))
         )
     return shown
-
-
-def _outputs(folder: Path, stage: str) -> list[str]:
-    """Callbacks that keep what a validation saw."""
-    return [
-        *("--trainer.callbacks+", "vlcal.callbacks.PredictionWriter"),
-        *("--trainer.callbacks.path", str(folder / f"{stage}.jsonl")),
-        *("--trainer.callbacks+", "vlcal.callbacks.ReliabilityDiagram"),
-        *("--trainer.callbacks.folder", str(folder / f"reliability-{stage}")),
-    ]

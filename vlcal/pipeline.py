@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from abc import ABCMeta
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -168,7 +169,8 @@ def level_log_probs(
 
 def _remembering(part: object, where: str) -> Iterator[tuple[str, Any]]:
     """The parts within a part that keep a memory, each with its path."""
-    for name, setting in getattr(part, "__dict__", {}).items():
+    for name, setting in vars(part).items():
         if hasattr(setting, "state_dict"):
             yield where + name, setting
-        yield from _remembering(setting, f"{where}{name}.")
+        if isinstance(type(setting), ABCMeta):  # a member of a family, ours or a user's, and no foreign object
+            yield from _remembering(setting, f"{where}{name}.")

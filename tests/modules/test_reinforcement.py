@@ -17,7 +17,7 @@ from vlcal.modules import ReinforcementModule
 from vlcal.objectives import ClippedSurrogate, ExpectedScore, NoPolicyObjective, SampledConfidence
 from vlcal.optimization import Optimization
 from vlcal.pipeline import Pipeline
-from vlcal.policy import FrozenCopy, LanguageModel, Policy, PolicySpec, RolloutEngine, WholeModel
+from vlcal.policy import AdapterOff, FrozenCopy, LanguageModel, Policy, PolicySpec, RolloutEngine, WholeModel
 from vlcal.reader import ResponseReader
 from vlcal.rewards import CalibrationReward
 from vlcal.text import Grammar
@@ -274,6 +274,43 @@ def test_validation_leaves_no_trace(
     assert len(pipeline.state_dict()["certainty.labeler"]["scores"]) == 0
     assert all(torch.equal(weight, before[name]) for name, weight in weights(module).items())
     assert torch.equal(torch.random.get_rng_state(), random)
+
+
+def test_a_policy_without_adapters_can_be_validated_but_not_trained_with_adapters_off(
+    embedded: Path,
+    reinforcement: Module,
+    trainer: Callable[..., lightning.Trainer],
+    fit: Callable[..., object],
+    scenes: Scenes,
+    replay: Replay,
+    respond: Respond,
+) -> None:
+    prompts = scenes(1)
+    module = reinforcement(replay(respond(prompts, (0,))), PolicySpec(str(embedded), LanguageModel(), dtype="float32"))
+
+    trainer().validate(module, DataLoader([prompts], batch_size=None), verbose=False)
+
+    with pytest.raises(ValueError, match="`reference` AdapterOff needs adapters to switch off"):
+        fit(module, [prompts])
+
+
+def test_an_anchor_holds_the_policy_closer_to_where_it_started(
+    reinforcement: Module, fit: Callable[..., object], scenes: Scenes, replay: Replay, respond: Respond
+) -> None:
+    prompts = scenes(2)
+
+    def drift(anchor: float) -> float:
+        torch.manual_seed(0)  # of the fresh adapters
+        module = reinforcement(
+            replay(respond(prompts)),
+            objective=ClippedSurrogate(kl_coefficient=0.0),
+            reference=AdapterOff(anchor),
+            optimization=Optimization(lr=3e-3),
+        )
+        figures = fit(module, [prompts] * 4).figures  # type: ignore[attr-defined]
+        return figures[-1]["train/objective/reference_divergence"]
+
+    assert drift(100.0) < 0.5 * drift(1e-9)
 
 
 def test_levels_of_several_tokens_are_refused_before_anything_is_sampled(

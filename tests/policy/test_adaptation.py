@@ -115,8 +115,42 @@ def test_a_frozen_copy_stays_where_the_policy_was(
     assert learning(policy)
 
 
+def test_the_divergence_from_a_frozen_copy_is_the_exact_kl_through_each_ones_own_head(
+    build: Callable[..., Policy],
+    frozen_policy: Policy,
+    mixed: PromptBatch,
+    completions: tuple[Tensor, Tensor],
+    grammar: Grammar,
+) -> None:
+    tokens, mask = completions
+    policy, reference = build(LanguageModel()), FrozenCopy(anchor=1.0)
+    reference.attach(policy)
+    encoded = policy.encode(mixed, grammar)
+
+    def divergence() -> Tensor:
+        hidden = policy.hidden(encoded, tokens, mask)
+        return reference.divergence(policy, hidden, encoded, tokens, mask, mask)
+
+    before = divergence()
+    disturb(policy)  # the head included, which shares its weights with the embedding
+
+    with torch.no_grad():
+        p, q = (model.head(model.hidden(encoded, tokens, mask)).log_softmax(-1) for model in (frozen_policy, policy))
+        allowed = ~p.isneginf()
+        expected = (p.exp() * (p - q).where(allowed, 0)).sum(-1)[mask].mean()
+    assert float(before.detach()) == pytest.approx(0, abs=1e-5)
+    torch.testing.assert_close(divergence().detach(), expected, rtol=1e-4, atol=1e-5)
+    divergence().backward()  # type: ignore[no-untyped-call]
+    assert all(weight.grad is not None for weight in policy.parameters() if weight.requires_grad)
+
+
+def test_a_negative_anchor_is_refused() -> None:
+    with pytest.raises(ValueError, match="`anchor` must be at least 0.* got -1"):
+        AdapterOff(anchor=-1)
+
+
 def test_a_frozen_copy_of_a_learning_vision_tower_is_refused(build: Callable[..., Policy]) -> None:
-    with pytest.raises(ValueError, match="`reference` FrozenCopy .* LanguageModel or LoRA"):
+    with pytest.raises(ValueError, match="`reference` FrozenCopy shares the image features .* Use LanguageModel"):
         FrozenCopy().attach(build(WholeModel()))
 
 

@@ -61,7 +61,7 @@ class ReinforcementModule(PolicyModule):
         super().configure_model()
         if self.confidence.needs_levels:
             self.policy.level_tokens(self.pipeline.reader.grammar)
-        learns = self.trainer.state.fn == TrainerFn.FITTING
+        learns = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
         if learns and not self._attached and (self.objective.needs_reference or self.reference.anchor):
             self.reference.attach(self.policy)
             self._attached = True
