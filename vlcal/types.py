@@ -8,7 +8,7 @@ Every record checks its own lengths once, when it is made, so that no later stag
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -242,6 +242,24 @@ class Experience:
             prompts=self.prompts.select(rows),
             **{f.name: _take(getattr(self, f.name), completions) for f in fields(self) if f.name != "prompts"},
         )
+
+    def to(self, device: torch.device | str) -> Experience:
+        """The same experience with every tensor on `device`; Lightning asks for it when it gathers predictions."""
+        moved: Experience = _moved(self, device)
+        return moved
+
+
+def _moved(value: Any, device: torch.device | str) -> Any:
+    """The value with every tensor inside it on `device`."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, tuple):
+        return tuple(_moved(item, device) for item in value)
+    if isinstance(value, Mapping):
+        return {name: _moved(item, device) for name, item in value.items()}
+    if is_dataclass(value) and type(value).__module__ == __name__:
+        return replace(value, **{f.name: _moved(getattr(value, f.name), device) for f in fields(value)})  # type: ignore[type-var]
+    return value
 
 
 def _take(value: Any, rows: list[int]) -> Any:

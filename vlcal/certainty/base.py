@@ -12,8 +12,8 @@ from vlcal.types import Certainty, Evidence, Responses, Rollouts
 class CertaintyEstimator(ABC):
     """Infers from what was measured how sure the policy was of what it saw.
 
-    Its soft labels are the target of the visual confidence and steer the advantages of the vision tokens. It knows no
-    target and no verdict, and no gradient passes through it.
+    Its soft labels are the target of the visual confidence and steer the advantages of the vision tokens. Nobody's
+    opinion of the image goes into it, and no gradient passes through it.
     """
 
     @abstractmethod

@@ -6,6 +6,7 @@ who can read it. Each kind is scaled so that a good reader is sure below strengt
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -48,7 +49,7 @@ class Blur(Spoil):
         kernel = torch.exp(-((pixels[:, None] - pixels[None]) ** 2) / (2 * max(4.0 * strength, 0.05) ** 2))
         kernel = kernel / kernel.sum(1, keepdim=True)
         smeared: Tensor = kernel @ ink @ kernel.T
-        return smeared + 0.05 * strength**0.5 * torch.randn(ink.shape, generator=rng)
+        return smeared + 0.05 * math.sqrt(strength) * torch.randn(ink.shape, generator=rng)
 
 
 SPOILS: dict[str, Spoil] = {"noise": Noise(), "occlusion": Occlusion(), "blur": Blur()}
