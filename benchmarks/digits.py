@@ -19,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 from vlcal.cli import figures_of
 from vlcal.data.digits import DigitsOracle, DigitsPrompts
-from vlcal.demo import judge, reinforce, warm_up
+from vlcal.demo import judge, known, reinforce, warm_up
 from vlcal.policy import PolicySpec, TransformersEngine
 from vlcal.reader import ResponseReader
 from vlcal.text import Grammar
@@ -68,7 +68,7 @@ def main() -> None:
             before = judge(figures_of, folder, recipe, seed, f"{recipe}-before")
             reinforce(figures_of, folder, recipe, seed)
             after = judge(figures_of, folder, recipe, seed, f"{recipe}-after", trained=True)
-            row = {"seed": seed, "recipe": recipe, "probe_auroc": probe, "before": before, "after": after}
+            row = {"seed": seed, "recipe": recipe, "probe_auroc": probe, "before": known(before), "after": known(after)}
             with (given.folder / "results.jsonl").open("a") as out:
                 out.write(json.dumps({**row, "seconds": round(time.monotonic() - start, 1)}) + "\n")
 

@@ -34,7 +34,7 @@ def run_demo(folder: Path = Path("runs/demo"), recipe: str = "best", seed: int =
     """Teach the embedded model to state calibrated confidences about real handwriting, on the CPU, within minutes.
 
     Args:
-        folder: Where checkpoints, logs, predictions and diagrams go; emptied first.
+        folder: Where checkpoints, logs, predictions and diagrams go; an earlier demonstration there is replaced.
         recipe: Name of the reinforcement config in configs/digits: best or published.
         seed: Of weights, scenes and samples.
     """

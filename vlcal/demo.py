@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -39,10 +40,11 @@ def demo(run: Run, folder: Path, recipe: str, seed: int) -> dict[str, object]:
 
     Args:
         run: Runs one `vlcal` command and gives the figures it ended with.
-        folder: Where checkpoints, logs, predictions and diagrams go; emptied first.
+        folder: Where checkpoints, logs, predictions and diagrams go; an earlier demonstration there is replaced.
         recipe: Name of the reinforcement config in configs/digits.
         seed: Of weights, scenes and samples.
     """
+    _recipe(recipe, folder, seed)  # a name that is none shall not cost a warm-up
     console = Console()
     start = time.monotonic()
     console.rule("1 of 4  warm-up: learning to see, to reason and to write a response")
@@ -55,8 +57,9 @@ def demo(run: Run, folder: Path, recipe: str, seed: int) -> dict[str, object]:
     after = judge(run, folder, recipe, seed, "after", trained=True)
 
     seconds = time.monotonic() - start
-    summary = {"before": before, "after": after, "recipe": recipe, "seed": seed, "seconds": round(seconds, 1)}
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    summary: dict[str, object] = {"before": known(before), "after": known(after)}
+    summary |= {"recipe": recipe, "seed": seed, "seconds": round(seconds, 1)}
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
     console.print(table(before, after))
     console.print(
         f"{seconds:.0f} s. Everything is in {folder}; watch it with: tensorboard --logdir {folder}/tensorboard"
@@ -64,8 +67,19 @@ def demo(run: Run, folder: Path, recipe: str, seed: int) -> dict[str, object]:
     return summary
 
 
+def known(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """The figures with None, which JSON can say, where there is none."""
+    return {name: None if math.isnan(value) else value for name, value in figures.items()}
+
+
 def warm_up(run: Run, folder: Path, seed: int) -> None:
-    """An embedded model in `folder`/warm that reads, reasons and states confidences at random."""
+    """An embedded model in `folder`/warm that reads, reasons and states confidences at random.
+
+    Raises:
+        ValueError: If the folder holds anything but an earlier demonstration.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / "embedded").is_dir():
+        raise ValueError(f"`folder` must be new, empty or an earlier demonstration; {folder} holds something else.")
     shutil.rmtree(folder, ignore_errors=True)
     grammar = Grammar(instructions="")
     corpus = DigitsDemonstrations(grammar=grammar).corpus()
@@ -93,7 +107,7 @@ def judge(run: Run, folder: Path, recipe: str, seed: int, stage: str, trained: b
 def _recipe(name: str, folder: Path, seed: int) -> list[str]:
     config = CONFIGS / f"{name}.yaml"
     if not config.is_file():
-        raise FileNotFoundError(f"`recipe` must name a config in {CONFIGS}, which a clone has; got {name!r}.")
+        raise ValueError(f"`recipe` must name a config in {CONFIGS}, which a clone has; got {name!r}.")
     return ["--config", str(config), "--seed_everything", str(seed), "--trainer.default_root_dir", str(folder)]
 
 

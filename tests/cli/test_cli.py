@@ -1,0 +1,187 @@
+"""The command line, run in this process as a user types it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vlcal.cli import main
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "digits"
+BEST = ["--config", str(CONFIGS / "best.yaml")]
+CALLBACKS_OFF = ["--trainer.callbacks", "[]", "--trainer.logger", "false"]
+
+
+@pytest.fixture
+def folder(embedded: Path, tmp_path: Path) -> Path:
+    """A run folder with a checkpoint where the recipes look for one."""
+    shutil.copytree(embedded, tmp_path / "warm")
+    return tmp_path
+
+
+@pytest.fixture
+def small(folder: Path) -> list[str]:
+    """Arguments that make a run of the recipe as small as it gets."""
+    sampling = "--model.init_args.sampling.init_args"
+    return [
+        *BEST,
+        *("--trainer.default_root_dir", str(folder)),
+        *("--data.init_args.steps", "1", "--data.init_args.batch_size", "2", "--data.init_args.held_out", "2"),
+        *(f"{sampling}.group_size", "2"),
+        *(f"{sampling}.training.init_args.max_new_tokens", "4"),
+        *(f"{sampling}.validation.init_args.max_new_tokens", "4"),
+        *CALLBACKS_OFF,
+        *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
+        *("--trainer.enable_checkpointing", "false"),
+    ]
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What a command writes before it exits with the given status."""
+
+    def run(*args: str, status: int = 0) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(list(args))
+        said = capsys.readouterr()
+        assert ended.value.code == status, said.err
+        return said.err if status else said.out
+
+    return run
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.yaml")))
+def test_every_recipe_is_read_and_its_references_resolve(printed: Callable[..., str], name: str) -> None:
+    shown = printed("fit", "--config", str(CONFIGS / name), "--trainer.default_root_dir", "elsewhere", "--print_config")
+
+    assert "class_path: vlcal.modules." in shown
+    assert "seed_everything: 0" in shown
+
+
+def test_one_value_from_the_shell_reaches_every_place_that_refers_to_it(small: list[str]) -> None:
+    # The seed of the data and the path of the checkpoint are references to these two.
+    figures = fitted([*small, "--seed_everything", "7"])
+
+    assert figures["seed"] == 7 and figures["path"].endswith("/warm")
+
+
+def fitted(args: list[str]) -> dict[str, Any]:
+    """Trains as told; what the parts were made with, and the figures."""
+    from vlcal.cli import Cli
+
+    command = Cli(["fit", *args])
+    module, data = command.model, command.datamodule
+    return {
+        "seed": data.train.seed,
+        "path": module.spec.path,
+        "sampling_seed": module.sampling.seed,
+        "perturbation": module.pipeline.perturbation,
+        "metrics": {name: float(value) for name, value in command.trainer.callback_metrics.items()},
+    }
+
+
+def test_a_part_is_swapped_by_its_class_from_the_shell(small: list[str]) -> None:
+    from vlcal.perturbations import Blur
+
+    part = "--model.init_args.pipeline.init_args.perturbation"
+    perturbation = fitted([*small, part, "vlcal.perturbations.Blur", f"{part}.init_args.strength", "0.25"])[
+        "perturbation"
+    ]
+
+    assert type(perturbation) is Blur and perturbation.strength == 0.25
+
+
+@pytest.mark.parametrize(
+    ("typo", "named"),
+    [
+        (["--model.init_args.sampling.init_args.group_sizes", "3"], "group_sizes"),
+        (["--model.init_args.pipeline.init_args.perturbation.init_args.strenght", "0.5"], "strenght"),
+        (["--data.init_args.step", "3"], "step"),
+        (["--trainer.max_epoch", "3"], "max_epoch"),
+        (["--model.init_args.pipeline.init_args.perturbation", "vlcal.perturbations.Bluur"], "Bluur"),
+    ],
+)
+def test_a_typo_in_the_shell_ends_in_one_error_that_names_it(
+    printed: Callable[..., str], typo: list[str], named: str
+) -> None:
+    said = printed("fit", *BEST, *typo, status=2)
+
+    assert said.count("error:") == 1
+    assert named in said
+
+
+@pytest.mark.parametrize(
+    ("right", "typo"),
+    [("group_size:", "group_sise:"), ("max_epochs:", "max_epoch:"), ("held_out:", "holdout:"), ("rewards:", "reward:")],
+)
+def test_a_typo_in_a_config_ends_in_one_error_that_names_it(
+    printed: Callable[..., str], tmp_path: Path, right: str, typo: str
+) -> None:
+    text = (CONFIGS / "best.yaml").read_text(encoding="utf-8")
+    assert text.count(right) == 1
+    (tmp_path / "typo.yaml").write_text(text.replace(right, typo), encoding="utf-8")
+
+    said = printed("fit", "--config", str(tmp_path / "typo.yaml"), status=2)
+
+    assert said.count("error:") == 1
+    assert typo.rstrip(":") in said
+
+
+def test_a_config_that_is_not_there_is_named(printed: Callable[..., str]) -> None:
+    assert "nowhere.yaml" in printed("fit", "--config", "nowhere.yaml", status=2)
+
+
+def test_an_empty_dataset_is_refused(small: list[str]) -> None:
+    with pytest.raises(ValueError, match="`held_out`.*must be at least 1.*empty; got 0"):
+        main(["validate", *small, "--data.init_args.held_out", "0"])
+
+
+def test_a_missing_policy_is_named(small: list[str], folder: Path) -> None:
+    shutil.rmtree(folder / "warm")
+
+    with pytest.raises(ValueError, match=f"`path` must be a vision-language checkpoint.*{folder}/warm"):
+        main(["validate", *small])
+
+
+def test_a_broken_policy_is_named(small: list[str], folder: Path) -> None:
+    (folder / "warm" / "model.safetensors").write_bytes(b"\0" * 100)
+
+    with pytest.raises(ValueError, match=f"`path` must be a vision-language checkpoint.*{folder}/warm"):
+        main(["validate", *small])
+
+
+def test_help_of_a_part_tells_what_can_be_set(printed: Callable[..., str]) -> None:
+    module = printed("fit", "--model.help", "vlcal.modules.ReinforcementModule")
+    perturbation = printed("fit", *BEST, "--model.init_args.pipeline.init_args.perturbation.help", "PatchMask")
+
+    for setting in ("pipeline", "sampling", "objective", "confidence", "reference", "optimization"):
+        assert re.search(rf"--model\.(init_args\.)?{setting}\b", module), setting
+    assert "How the stated confidences are learned" in " ".join(module.split())
+    assert "Share of patches masked, in [0, 1]" in " ".join(perturbation.split())
+
+
+def test_the_demo_explains_itself(printed: Callable[..., str]) -> None:
+    assert "Name of the reinforcement config in configs/digits" in " ".join(printed("demo", "--help").split())
+
+
+def test_fit_and_validate_run_end_to_end_and_one_seed_gives_identical_figures(small: list[str], folder: Path) -> None:
+    first, again = fitted(small)["metrics"], fitted(small)["metrics"]
+
+    assert json.dumps(first, sort_keys=True) == json.dumps(again, sort_keys=True)
+    assert {"val/calibration/ece", "train/reward/total", "train/objective/gradient_norm"} <= first.keys()
+
+
+def test_the_command_is_there_for_the_shell() -> None:
+    command = [sys.executable, str(Path(__file__).parents[2] / "cli.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in ("fit", "validate", "test", "predict"))
