@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import traceback
+import zipfile
 from pathlib import Path
 
 from jsonargparse import auto_cli
@@ -29,6 +31,25 @@ class Cli(LightningCLI):
             args=args,
         )
 
+    def before_instantiate_classes(self) -> None:
+        """Look at the checkpoint before anything heavy is made."""
+        path = self.config.get(self.subcommand, {}).get("ckpt_path")
+        if path is not None and path not in LIGHTNING_FINDS:
+            check_checkpoint(Path(path))
+
+
+def check_checkpoint(path: Path) -> None:
+    """Refuse a file that no checkpoint can be read from.
+
+    Raises:
+        ValueError: If it is missing, cut short or something else.
+    """
+    if not path.exists():
+        raise ValueError(f"`ckpt_path` must be a checkpoint; {path} is not there.")
+    # A zip archive has its directory at the end: what was cut short has none. Sharded checkpoints are folders.
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise ValueError(f"`ckpt_path` must be a checkpoint; {path} is damaged or something else. Use an earlier one.")
+
 
 def run_demo(folder: Path = Path("runs/demo"), recipe: str = "best", seed: int = 0) -> None:
     """Teach the embedded model to state calibrated confidences about real handwriting, on the CPU, within minutes.
@@ -48,12 +69,19 @@ def figures_of(args: list[str]) -> dict[str, float]:
 
 
 COMMANDS = {"demo": run_demo}
+LIGHTNING_FINDS = {"best", "last", "hpc", "registry"}
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run one command."""
+    """Run one command; what our own checks refuse ends it with one line, anything else with its traceback."""
     given = sys.argv[1:] if args is None else args
-    if given and given[0] in COMMANDS:
-        auto_cli(COMMANDS[given[0]], args=given[1:], prog=f"vlcal {given[0]}", as_positional=False)
-    else:
-        Cli(args)
+    try:
+        if given and given[0] in COMMANDS:
+            auto_cli(COMMANDS[given[0]], args=given[1:], prog=f"vlcal {given[0]}", as_positional=False)
+        else:
+            Cli(args)
+    except ValueError as error:
+        *_, innermost = traceback.extract_tb(error.__traceback__)
+        if not Path(innermost.filename).is_relative_to(Path(__file__).parent):
+            raise
+        sys.exit(f"vlcal: error: {error}")

@@ -140,22 +140,45 @@ def test_a_config_that_is_not_there_is_named(printed: Callable[..., str]) -> Non
 
 
 def test_an_empty_dataset_is_refused(small: list[str]) -> None:
-    with pytest.raises(ValueError, match="`held_out`.*must be at least 1.*empty; got 0"):
+    with pytest.raises(SystemExit, match="`held_out`.*must be at least 1.*empty; got 0"):
         main(["validate", *small, "--data.init_args.held_out", "0"])
 
 
 def test_a_missing_policy_is_named(small: list[str], folder: Path) -> None:
     shutil.rmtree(folder / "warm")
 
-    with pytest.raises(ValueError, match=f"`path` must be a vision-language checkpoint.*{folder}/warm"):
+    with pytest.raises(SystemExit, match=f"vlcal: error: `path` must be a vision-language checkpoint.*{folder}/warm"):
         main(["validate", *small])
 
 
 def test_a_broken_policy_is_named(small: list[str], folder: Path) -> None:
     (folder / "warm" / "model.safetensors").write_bytes(b"\0" * 100)
 
-    with pytest.raises(ValueError, match=f"`path` must be a vision-language checkpoint.*{folder}/warm"):
+    with pytest.raises(SystemExit, match=f"vlcal: error: `path` must be a vision-language checkpoint.*{folder}/warm"):
         main(["validate", *small])
+
+
+def test_a_broken_or_missing_checkpoint_is_named(small: list[str], tmp_path: Path) -> None:
+    (tmp_path / "cut.ckpt").write_bytes(b"PK\3\4 and no end")
+
+    with pytest.raises(SystemExit, match=r"vlcal: error: `ckpt_path` must be a checkpoint; .*cut\.ckpt is damaged"):
+        main(["validate", *small, "--ckpt_path", str(tmp_path / "cut.ckpt")])
+    with pytest.raises(SystemExit, match=r"`ckpt_path` must be a checkpoint; .*gone\.ckpt is not there"):
+        main(["validate", *small, "--ckpt_path", str(tmp_path / "gone.ckpt")])
+
+
+def test_a_missing_image_is_named_with_its_row(small: list[str], tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"question": "?", "answer": "1", "images": ["gone.png"]}) + "\n", encoding="utf-8")
+    data = ["--data", "vlcal.data.RecordPrompts", "--data.init_args.held_out", str(rows)]
+    start = small.index("--data.init_args.steps")
+
+    with pytest.raises(SystemExit, match=r"rows\.jsonl, row 1: image .*gone\.png is not there"):
+        main(["validate", *small[:start], *small[start + 6 :], *data])
+
+
+def test_predictions_can_be_gathered(small: list[str]) -> None:
+    main(["predict", *small])
 
 
 def test_help_of_a_part_tells_what_can_be_set(printed: Callable[..., str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlcal.functional import sampled_kl_k1, sampled_kl_k3, token_statistics, vocabulary_kl
+from vlcal.functional import distillation_kl, sampled_kl_k1, sampled_kl_k3, token_statistics, vocabulary_kl
 
 N, T, D, V = 3, 5, 4, 64
 
@@ -205,3 +205,44 @@ def test_k1_may_be_negative_and_k3_never_is() -> None:
     torch.testing.assert_close(
         sampled_kl_k3(log_p, log_q), torch.tensor([math.exp(2) - 1 - 2, 0.0, math.exp(-2) - 1 + 2])
     )
+
+
+def test_distillation_kl_is_the_mean_exact_kl_and_moves_the_second_states_alone() -> None:
+    torch.manual_seed(0)
+    head = torch.nn.Linear(4, 7)
+    p, q = torch.randn(2, 3, 4, requires_grad=True), torch.randn(2, 3, 4, requires_grad=True)
+    mask = torch.tensor([[True, True, False], [True, False, False]])
+
+    found = distillation_kl(p, q, head, head, mask, chunk=2)
+    found.backward()
+
+    assert torch.isclose(found, vocabulary_kl(p, q, head, mask)[mask].mean())
+    assert p.grad is None
+    assert q.grad is not None
+    assert (q.grad[~mask] == 0).all() and (q.grad[mask] != 0).any()
+
+
+def test_distillation_kl_of_nothing_is_0_with_a_gradient_of_0() -> None:
+    states = torch.randn(1, 2, 3, requires_grad=True)
+
+    def same(rows: Tensor) -> Tensor:
+        return rows
+
+    found = distillation_kl(states.detach(), states, same, same, torch.zeros(1, 2, dtype=torch.bool))
+    found.backward()
+
+    assert found == 0
+    assert states.grad is not None and (states.grad == 0).all()
+
+
+def test_distillation_kl_allows_for_tokens_that_are_never_produced() -> None:
+    states = torch.zeros(1, 1, 3, requires_grad=True)
+
+    def head(rows: torch.Tensor) -> torch.Tensor:
+        return rows.masked_fill(torch.tensor([False, False, True]), -torch.inf)
+
+    found = distillation_kl(torch.ones(1, 1, 3), states, head, head, torch.tensor([[True]]))
+    found.backward()
+
+    assert found == 0
+    assert states.grad is not None and states.grad.isfinite().all()

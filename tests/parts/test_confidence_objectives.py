@@ -157,6 +157,19 @@ def test_level_tokens_leave_the_policy_mask_only_where_their_gradient_is_exact(m
     assert left.tolist() == [[True, False, False, True], [True, True, True, False]]
 
 
+def test_the_probability_of_stating_no_level_costs_its_logarithm(
+    make_responses: MakeResponses, make_certainty: MakeCertainty
+) -> None:
+    responses, certain, log_probs = make_responses([0.5]), make_certainty([0.5]), level_log_probs(1)
+
+    def loss(shift: float, weight: float) -> float:
+        # exp(shift) is what is left for the levels together, at each of the two confidences
+        return float(ExpectedScore(level_weight=weight)(log_probs + shift, LEVELS, responses, certain).loss)
+
+    assert loss(-0.5, weight=3.0) - loss(0.0, weight=3.0) == pytest.approx(3.0 * 2 * 0.5, abs=1e-5)
+    assert loss(-0.5, weight=0.0) == pytest.approx(loss(0.0, weight=0.0), abs=1e-6)
+
+
 def test_sampled_confidence_leaves_mask_and_weights_alone(
     make_responses: MakeResponses, make_certainty: MakeCertainty
 ) -> None:
