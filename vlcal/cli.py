@@ -6,10 +6,11 @@ import sys
 import traceback
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import auto_cli
 from lightning import LightningDataModule
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from vlcal.demo import demo
 from vlcal.modules import PolicyModule
@@ -25,15 +26,18 @@ class Cli(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_kwargs={"overwrite": True},
-            parser_kwargs={"parser_mode": "omegaconf+", "prog": "vlcal"},
+            # A key cut short is a typo, not a key.
+            parser_kwargs={"parser_mode": "omegaconf+", "prog": "vlcal"}
+            | {command: {"allow_abbrev": False} for command in self.subcommands()},
             seed_everything_default=0,
             auto_configure_optimizers=False,
             args=args,
         )
 
-    def before_instantiate_classes(self) -> None:
-        """Look at the checkpoint before anything heavy is made."""
-        path = self.config.get(self.subcommand, {}).get("ckpt_path")
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and look at the checkpoint before anything is made; without a word about who gave the arguments."""
+        self.config = parser.parse_args(args)
+        path = self.config.get(f"{self.config.get('subcommand')}.ckpt_path")
         if path is not None and path not in LIGHTNING_FINDS:
             check_checkpoint(Path(path))
 
@@ -81,7 +85,17 @@ def main(args: list[str] | None = None) -> None:
         else:
             Cli(args)
     except ValueError as error:
-        *_, innermost = traceback.extract_tb(error.__traceback__)
-        if not Path(innermost.filename).is_relative_to(Path(__file__).parent):
+        ours = _from_our_checks(error)
+        if ours is None:
             raise
-        sys.exit(f"vlcal: error: {error}")
+        sys.exit(f"vlcal: error: {ours}")
+
+
+def _from_our_checks(error: BaseException | None) -> BaseException | None:
+    """The error that a check of ours raised, wherever a library wrapped it; None where it came from elsewhere."""
+    if error is None:
+        return None
+    *_, innermost = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, ValueError) and Path(innermost.filename).is_relative_to(Path(__file__).parent):
+        return error
+    return _from_our_checks(error.__cause__ or error.__context__)

@@ -62,6 +62,10 @@ class PromptBatch:
         """The prompts at `rows`, in that order."""
         return PromptBatch(**{f.name: tuple(getattr(self, f.name)[row] for row in rows) for f in fields(self)})
 
+    def to(self, device: torch.device | str) -> PromptBatch:
+        """The batch itself, when Lightning asks: the policy moves what the processor makes of it."""
+        return self
+
     def with_images(self, images: tuple[tuple[Tensor, ...], ...]) -> PromptBatch:
         """The same questions about other images."""
         return replace(self, images=images)
@@ -76,6 +80,10 @@ class DemonstrationBatch:
 
     def __post_init__(self) -> None:
         _same_length(self, len(self.prompts), completions=len(self.completions))
+
+    def to(self, device: torch.device | str) -> DemonstrationBatch:
+        """The batch itself, when Lightning asks: the policy moves what the processor makes of it."""
+        return self
 
 
 @dataclass(frozen=True)

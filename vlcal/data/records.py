@@ -153,7 +153,7 @@ class RecordPrompts(lightning.LightningDataModule):
         order = torch.Generator().manual_seed(self.seed)
         return DataLoader(
             self.rows[name],
-            self.batch_size,
+            batch_size=self.batch_size,
             shuffle=shuffle,
             generator=order,
             collate_fn=prompts_of,

@@ -46,10 +46,6 @@ class PolicyModule(lightning.LightningModule):
         """Switch the dropout of adapters on, which a policy is built without."""
         self.policy.train()
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Leave prompts where they are: the policy moves what the processor makes of them."""
-        return batch
-
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer of what learns, and its learning rate."""
         batches = self.trainer.estimated_stepping_batches

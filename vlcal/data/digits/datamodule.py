@@ -100,11 +100,11 @@ class DigitsPrompts(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Fresh scenes in order: they are random already."""
-        return DataLoader(self.train, self.batch_size, collate_fn=prompt_batch)
+        return DataLoader(self.train, batch_size=self.batch_size, collate_fn=prompt_batch)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """The scenes of unseen digits."""
-        return DataLoader(self.unseen, 256, collate_fn=prompt_batch)
+        return DataLoader(self.unseen, batch_size=256, collate_fn=prompt_batch)
 
     def test_dataloader(self) -> DataLoader[Sample]:
         """The scenes of unseen digits."""
@@ -156,11 +156,11 @@ class DigitsDemonstrations(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Fresh scenes, easy ones first."""
-        return DataLoader(self.train, self.batch_size, collate_fn=self.demonstrate)
+        return DataLoader(self.train, batch_size=self.batch_size, collate_fn=self.demonstrate)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Whole responses about unseen digits."""
-        return DataLoader(self.unseen, 256, collate_fn=self.demonstrate)
+        return DataLoader(self.unseen, batch_size=256, collate_fn=self.demonstrate)
 
     def demonstrate(self, named: Sequence[Sample]) -> DemonstrationBatch:
         """Prompts with the responses to imitate."""
