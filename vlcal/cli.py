@@ -27,8 +27,7 @@ class Cli(LightningCLI):
             subclass_mode_data=True,
             save_config_kwargs={"overwrite": True},
             # A key cut short is a typo, not a key.
-            parser_kwargs={"parser_mode": "omegaconf+", "prog": "vlcal"}
-            | {command: {"allow_abbrev": False} for command in self.subcommands()},
+            parser_kwargs={"parser_mode": "omegaconf+", "prog": "vlcal", "allow_abbrev": False},
             seed_everything_default=0,
             auto_configure_optimizers=False,
             args=args,
