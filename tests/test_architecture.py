@@ -15,9 +15,9 @@ PACKAGE = Path(__file__).parents[1] / "vlcal"
 # Bottom up: a unit imports from the layers before its own, and from its own where the layer is not PARTS.
 # A new module directly below vlcal/ takes its place here.
 PARTS = {"perturbations", "certainty", "verifiers", "rewards", "advantages", "objectives"}
-STEP = {"pipeline", "reader", "sampling", "optimization"}
+STEP = {"pipeline", "reader", "sampling", "optimization", "learner"}
 TOP = {"modules", "data", "callbacks", "evaluation"}
-COMMANDS = {"cli", "demo", "__main__"}
+COMMANDS = {"cli", "commands", "demo", "__main__"}
 LAYERS: list[set[str]] = [{"functional"}, {"types", "text"}, {"scores"}, PARTS, {"policy"}, STEP, TOP, COMMANDS]
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
 

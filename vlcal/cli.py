@@ -5,15 +5,28 @@ from __future__ import annotations
 import sys
 import traceback
 import zipfile
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-from jsonargparse import auto_cli
-from lightning import LightningDataModule
+import docstring_parser
+from jsonargparse import ArgumentParser
+from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+import vlcal.modules  # noqa: F401 - so that `--model` knows them by their short names
 from vlcal.demo import demo
-from vlcal.modules import PolicyModule
+
+ABOUT = "Teaches vision-language models to say how sure they are of what they see and of what they conclude."
+COMMANDS = {
+    "demo": "Teach the embedded model to state calibrated confidences about real handwriting, on the CPU.",
+    "doctor": "Check a config, its data and the memory it needs before hours are spent on it.",
+    "export": "Write what a run learned as an ordinary checkpoint folder.",
+    "report": "Write a report about prediction files: one HTML page, Markdown and CSV.",
+    "score": "Score the confidences in files, whoever wrote them.",
+}
+LIGHTNING_FINDS = {"best", "last", "hpc", "registry"}
 
 
 class Cli(LightningCLI):
@@ -21,13 +34,18 @@ class Cli(LightningCLI):
 
     def __init__(self, args: list[str] | None = None) -> None:
         super().__init__(
-            model_class=PolicyModule,
+            model_class=LightningModule,
             datamodule_class=LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_kwargs={"overwrite": True},
             # A key cut short is a typo, not a key.
-            parser_kwargs={"parser_mode": "omegaconf+", "prog": "vlcal", "allow_abbrev": False},
+            parser_kwargs={
+                "parser_mode": "omegaconf+",
+                "prog": "vlcal",
+                "description": f"{ABOUT} Beside the subcommands below: {', '.join(COMMANDS)}; each has its --help.",
+                "allow_abbrev": False,
+            },
             seed_everything_default=0,
             auto_configure_optimizers=False,
             args=args,
@@ -71,8 +89,25 @@ def figures_of(args: list[str]) -> dict[str, float]:
     return {name.split("/")[-1]: float(value) for name, value in metrics.items() if name.startswith("val/calibration/")}
 
 
-COMMANDS = {"demo": run_demo}
-LIGHTNING_FINDS = {"best", "last", "hpc", "registry"}
+def command(name: str) -> Callable[..., None]:
+    """The function behind one of the commands beside those of Lightning; imported when it is asked for."""
+    if name == "demo":
+        return run_demo
+    found: Callable[..., None] = getattr(import_module(f"vlcal.commands.{name}"), name)
+    return found
+
+
+def run_command(name: str, args: list[str]) -> None:
+    """Run a command: a list of files stands behind its name, everything else is an option."""
+    function = command(name)
+    about = docstring_parser.parse(function.__doc__ or "")
+    parser = ArgumentParser(prog=f"vlcal {name}", description=COMMANDS[name], allow_abbrev=False)
+    files: set[str | int] = {name for name, kind in get_type_hints(function).items() if kind == list[Path]}
+    for described in about.params:
+        if described.arg_name in files:
+            parser.add_argument(described.arg_name, nargs="+", type=Path, help=described.description)
+    parser.add_function_arguments(function, as_group=False, skip=files)
+    function(**vars(parser.parse_args(args)))
 
 
 def main(args: list[str] | None = None) -> None:
@@ -80,7 +115,7 @@ def main(args: list[str] | None = None) -> None:
     given = sys.argv[1:] if args is None else args
     try:
         if given and given[0] in COMMANDS:
-            auto_cli(COMMANDS[given[0]], args=given[1:], prog=f"vlcal {given[0]}", as_positional=False)
+            run_command(given[0], given[1:])
         else:
             Cli(args)
     except ValueError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from abc import ABCMeta
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,8 @@ from vlcal.advantages import AdvantageEstimator, AdvantageReweighter, GroupStand
 from vlcal.certainty import CertaintyEstimator, KLEntropyCertainty
 from vlcal.functional.vocabulary import token_statistics, vocabulary_kl
 from vlcal.perturbations import PatchMask, Perturbation
-from vlcal.policy import EncodedPrompts, Policy, RolloutEngine
+from vlcal.policy import EncodedPrompts, MicroBatch, Policy, RolloutEngine
+from vlcal.policy.micro_batch import UNLIMITED
 from vlcal.reader import ResponseReader
 from vlcal.rewards import Reward, combine
 from vlcal.types import Evidence, Experience, PromptBatch, Responses, Rollouts
@@ -66,11 +67,16 @@ class Pipeline:
         engine: RolloutEngine,
         group_size: int,
         seed: int,
+        budget: int = UNLIMITED,
     ) -> Experience:
         """Completions, what they say, how certain they are and what they earn; no advantages yet."""
         rollouts = engine.sample(policy, encoded, group_size, draw_seed(seed, "rollout", *prompts.ids))
         responses = self.reader.read(policy, prompts, rollouts)
-        evidence = self.measure(policy, prompts, encoded, rollouts, responses.spans.vision, seed, engine.temperature)
+        perturbed = [
+            policy.encode(self.perturbed(policy, prompts, seed, number), self.reader.grammar)
+            for number in range(self.copies if responses.spans.vision.any() else 0)
+        ]
+        evidence = measure(policy, encoded, perturbed, rollouts, responses.spans.vision, engine.temperature, budget)
         certainty = self.certainty(evidence, rollouts, responses)
         return Experience(
             prompts=prompts,
@@ -108,35 +114,6 @@ class Pipeline:
             if where in state:
                 part.load_state_dict(state[where])
 
-    @torch.no_grad()
-    def measure(
-        self,
-        policy: Policy,
-        prompts: PromptBatch,
-        encoded: EncodedPrompts,
-        rollouts: Rollouts,
-        vision: Bool[Tensor, "N T"],
-        seed: int,
-        temperature: float = 1.0,
-    ) -> Evidence:
-        """Log-probabilities and entropy given the clean images, and the KL from the perturbed ones on vision tokens.
-
-        The perturbed pass ends with the last vision token: nothing behind it is asked for.
-        """
-        tokens, mask = rollouts.tokens, rollouts.mask
-        hidden = policy.hidden(encoded, tokens, mask)
-        countable = policy.countable(tokens, mask)
-        log_probs, entropy = token_statistics(hidden, policy.head, tokens, countable)
-        if temperature != 1.0:
-            log_probs, _ = token_statistics(hidden, policy.head, tokens, countable, temperature)
-        kl = torch.zeros_like(log_probs)
-        seen = int(vision.any(0).nonzero().max()) + 1 if vision.any() else 0
-        for number in range(self.copies if seen else 0):
-            perturbed = policy.encode(self.perturbed(policy, prompts, seed, number), self.reader.grammar)
-            spoiled = policy.hidden(perturbed, tokens[:, :seen], mask[:, :seen])
-            kl[:, :seen] += vocabulary_kl(hidden[:, :seen], spoiled, policy.head, vision[:, :seen]) / self.copies
-        return Evidence(log_probs, entropy, kl)
-
     def perturbed(self, policy: Policy, prompts: PromptBatch, seed: int, number: int) -> PromptBatch:
         """The prompts with spoiled images; one draw per prompt, so that a whole group is measured alike."""
         spoiled = []
@@ -144,6 +121,52 @@ class Pipeline:
             rng = torch.Generator().manual_seed(draw_seed(seed, "perturbation", name, str(number)))
             spoiled.append(tuple(self.perturbation(image, rng, policy.grid(image)) for image in images))
         return prompts.with_images(tuple(spoiled))
+
+
+@torch.no_grad()
+def measure(
+    policy: Policy,
+    encoded: EncodedPrompts,
+    perturbed: Sequence[EncodedPrompts],
+    rollouts: Rollouts,
+    vision: Bool[Tensor, "N T"],
+    temperature: float = 1.0,
+    budget: int = UNLIMITED,
+) -> Evidence:
+    """Log-probabilities and entropy given the clean images, and the KL from the perturbed ones on vision tokens.
+
+    The perturbed passes end with the last vision token of each completion: nothing behind it is asked for.
+    """
+    tokens, mask = rollouts.tokens, rollouts.mask
+    log_probs, entropy, kl = (torch.zeros(tokens.shape, device=tokens.device) for _ in range(3))
+    for part in policy.micro_batches(encoded, mask, budget):
+        rows = part.rows
+        hidden = policy.hidden(part.encoded, tokens[rows], mask[rows], part.owners)
+        countable = policy.countable(tokens[rows], mask[rows])
+        log_probs[rows], entropy[rows] = token_statistics(hidden, policy.head, tokens[rows], countable)
+        if temperature != 1.0:
+            log_probs[rows], _ = token_statistics(hidden, policy.head, tokens[rows], countable, temperature)
+        for copied in perturbed:
+            kl[rows] += _visual_kl(policy, copied.select(part.prompts), part, hidden, tokens[rows], vision[rows])
+    return Evidence(log_probs, entropy, kl / max(len(perturbed), 1))
+
+
+def _visual_kl(
+    policy: Policy,
+    perturbed: EncodedPrompts,
+    part: MicroBatch,
+    hidden: Float[Tensor, "N T D"],
+    tokens: Int[Tensor, "N T"],
+    vision: Bool[Tensor, "N T"],
+) -> Float[Tensor, "N T"]:
+    """KL of the clean from the perturbed pass on vision tokens, 0 elsewhere."""
+    until = vision.flip(1).cummax(1).values.flip(1)
+    seen = int(until.sum(1).max())
+    kl = torch.zeros(tokens.shape, device=tokens.device)
+    if seen:
+        spoiled = policy.hidden(perturbed, tokens[:, :seen], until[:, :seen], part.owners)
+        kl[:, :seen] = vocabulary_kl(hidden[:, :seen], spoiled, policy.head, vision[:, :seen])
+    return kl
 
 
 def draw_seed(seed: int, *what: str) -> int:

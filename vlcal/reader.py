@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool
 from torch import Tensor
@@ -20,7 +22,8 @@ class ResponseReader:
 
     Args:
         grammar: The form that responses are asked to have.
-        verifier: Judges the answer against the target.
+        verifier: Judges the answer against the target, where the data set brings no verifier of its own
+            (`extras["verifier"]`).
         oracle: Knows, for data sets that do, whether the image was read right and the answer follows from it.
         overall: Joins the two stated confidences into one.
     """
@@ -40,10 +43,22 @@ class ResponseReader:
     def read(self, policy: Policy, prompts: PromptBatch, rollouts: Rollouts) -> Responses:
         """What every completion says, judged."""
         parsed = [parse(text, self.grammar) for text in rollouts.texts]
-        owners = [row // rollouts.group_size for row in range(len(rollouts))]
+        return self._judged(prompts, parsed, rollouts.group_size, self._spans(policy, rollouts, parsed))
+
+    def read_texts(self, prompts: PromptBatch, texts: Sequence[str], group_size: int = 1) -> Responses:
+        """What texts say whose tokens nobody knows, judged; prompt-major, their spans (N, 0)."""
+        nothing = torch.zeros(len(texts), 0, dtype=torch.bool)
+        parsed = [parse(text, self.grammar) for text in texts]
+        return self._judged(prompts, parsed, group_size, Spans(**dict.fromkeys(SPAN_NAMES, nothing)))
+
+    def _judged(self, prompts: PromptBatch, parsed: list[ParsedResponse], group_size: int, spans: Spans) -> Responses:
+        owners = [row // group_size for row in range(len(parsed))]
         truths = [self.oracle(said, prompts.extras[owner]) for said, owner in zip(parsed, owners, strict=True)]
-        verdicts = [self.verifier(said.answer, prompts.targets[at]) for said, at in zip(parsed, owners, strict=True)]
-        device = rollouts.tokens.device
+        verdicts = [
+            prompts.extras[at].get("verifier", self.verifier)(said.answer, prompts.targets[at])
+            for said, at in zip(parsed, owners, strict=True)
+        ]
+        device = spans.vision.device
 
         def column(values: list[float]) -> Tensor:
             return torch.tensor(values, dtype=torch.float32, device=device)
@@ -59,7 +74,7 @@ class ResponseReader:
             overall=self.overall(visual, reasoning),
             read_right=column([read for read, _ in truths]),
             reasoned_right=column([reasoned for _, reasoned in truths]),
-            spans=self._spans(policy, rollouts, parsed),
+            spans=spans,
         )
 
     def _spans(self, policy: Policy, rollouts: Rollouts, parsed: list[ParsedResponse]) -> Spans:

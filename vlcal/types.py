@@ -251,6 +251,14 @@ class Experience:
             **{f.name: _take(getattr(self, f.name), completions) for f in fields(self) if f.name != "prompts"},
         )
 
+    def completions(self, rows: Int[Tensor, " n"]) -> Experience:
+        """Some completions, each as the only one of its prompt."""
+        chosen = rows.tolist()
+        owners = [row // self.rollouts.group_size for row in chosen]
+        lone = replace(self, rollouts=replace(self.rollouts, group_size=1))
+        taken = {f.name: _take(getattr(lone, f.name), chosen) for f in fields(lone) if f.name != "prompts"}
+        return Experience(prompts=self.prompts.select(owners), **taken)
+
     def to(self, device: torch.device | str) -> Experience:
         """The same experience with every tensor on `device`; Lightning asks for it when it gathers predictions."""
         moved: Experience = _moved(self, device)

@@ -12,7 +12,7 @@ import torch
 from vlcal.callbacks import ModelExport
 from vlcal.modules import PolicyModule
 from vlcal.optimization import Optimization
-from vlcal.policy import PolicySpec, WholeModel
+from vlcal.policy import Adaptation, LoRA, PolicySpec, QLoRA, WholeModel
 
 Make = Callable[..., Any]
 
@@ -21,11 +21,11 @@ class Warmup(PolicyModule):
     """Moves every weight a little, without reading anything."""
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        self.descend(sum(weight.square().sum() for weight in self.policy.parameters()))
+        self.descend([sum(weight.square().sum() for weight in self.policy.parameters())])
 
 
-def module(path: Path) -> Warmup:
-    return Warmup(PolicySpec(str(path), WholeModel(), dtype="float32"), Optimization(lr=1e-2))
+def module(path: Path, adaptation: Adaptation = WholeModel()) -> Warmup:
+    return Warmup(PolicySpec(str(path), adaptation, dtype="float32"), Optimization(lr=1e-2))
 
 
 def test_what_was_trained_is_what_is_loaded_again(embedded: Path, trainer: Make, loader: Make, tmp_path: Path) -> None:
@@ -38,6 +38,23 @@ def test_what_was_trained_is_what_is_loaded_again(embedded: Path, trainer: Make,
     assert all(torch.equal(trained[name], loaded[name]) for name in trained)
     assert any(not torch.equal(before[name], loaded[name]) for name in before)
     assert [each.name for each in tmp_path.iterdir()] == ["export"]
+
+
+@pytest.mark.parametrize("adaptation", [LoRA(2), QLoRA(2)])
+def test_the_adapters_of_a_run_are_what_the_next_one_starts_from(
+    embedded: Path, trainer: Make, loader: Make, tmp_path: Path, adaptation: LoRA
+) -> None:
+    folder = tmp_path / "adapter"
+    first = module(embedded, adaptation)
+    trainer(ModelExport(folder)).fit(first, loader(1))
+
+    second = PolicySpec(str(embedded), type(adaptation)(adapter=folder), dtype="float32").build()
+
+    trained, loaded = dict(first.policy.named_parameters()), dict(second.named_parameters())
+    names = [name for name, weight in trained.items() if weight.requires_grad]
+    assert names == [name for name, weight in loaded.items() if weight.requires_grad]
+    assert all(torch.equal(trained[name], loaded[name]) for name in names)
+    assert not (folder / "model.safetensors").exists()
 
 
 def test_an_earlier_export_is_replaced_and_survives_a_failure(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -186,73 +185,6 @@ def test_an_interrupted_streak_or_a_broken_form_is_no_collapse(build: Make, lear
     narrow, wide = build(visual=[0.9] * 4), build(visual=[0.1, 0.4, 0.7, 0.9])
     silent = build(visual=[NAN] * 4)
     fit(learner([narrow, wide, narrow, silent]), CollapseWatch(3, patience=2), steps=4)  # a warning would be an error
-
-
-def test_predictions_are_strict_json_with_null_for_what_is_absent(
-    build: Make, learner: Make, trainer: Make, loader: Make, tmp_path: Path
-) -> None:
-    path = tmp_path / "deep" / "predictions.jsonl"
-    strange = build(texts=['"quoted"\n', "是", "\ud800", ""], read_right=[1, 0, 1, NAN], score=[1, 2, 3, math.inf])
-    run = trainer(PredictionWriter(path))
-    run.validate(learner([strange, build()]), loader(2), verbose=False)
-
-    def refuse(name: str) -> None:
-        raise AssertionError(name)
-
-    rows = [json.loads(line, parse_constant=refuse) for line in path.read_text(encoding="utf-8").splitlines()]
-    assert len(rows) == 8
-    assert [row["response"] for row in rows[:4]] == ['"quoted"\n', "是", "\ud800", ""]
-    assert rows[0] == {
-        "id": "scene-0",
-        "question": "What is the sum?",
-        "target": "9",
-        "response": '"quoted"\n',
-        "answer": "9",
-        "well_formed": True,
-        "truncated": False,
-        "correct": 1.0,
-        "visual": 0.9,
-        "reasoning": 0.9,
-        "overall": 0.9,
-        "read_right": 1.0,
-        "reasoned_right": None,
-        "certainty": 0.5,
-        "certainty_score": 1.0,
-        "reward": 1.0,
-        "rewards": {"accuracy": 1.0, "visual": -1.0},
-        "clearness": None,
-    }
-    assert rows[3]["visual"] is rows[3]["read_right"] is rows[3]["certainty_score"] is None
-    assert [each.name for each in path.parent.iterdir()] == ["predictions.jsonl"]
-
-
-def test_a_broken_evaluation_leaves_the_earlier_predictions(
-    build: Make, learner: Make, trainer: Make, loader: Make, tmp_path: Path
-) -> None:
-    path = tmp_path / "predictions.jsonl"
-
-    class Broken(learner):
-        def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Experience]:
-            if batch_idx == 1:
-                raise RuntimeError("no more")
-            return super().validation_step(batch, batch_idx)
-
-    trainer(PredictionWriter(path)).validate(learner([build()]), loader(2), verbose=False)
-    complete = path.read_text()
-    with pytest.raises(RuntimeError, match="no more"):
-        trainer(PredictionWriter(path)).validate(Broken([build()]), loader(2), verbose=False)
-    assert path.read_text() == complete
-    assert [each.name for each in tmp_path.iterdir()] == ["predictions.jsonl"]
-
-
-@pytest.mark.parametrize("stage", ["test", "predict"])
-def test_predictions_of_every_kind_of_evaluation_are_written(
-    stage: str, build: Make, learner: Make, trainer: Make, loader: Make, tmp_path: Path
-) -> None:
-    path = tmp_path / "predictions.jsonl"
-    settings = {"test": {"verbose": False}, "predict": {"return_predictions": False}}[stage]
-    getattr(trainer(PredictionWriter(path)), stage)(learner([build()]), loader(1), **settings)
-    assert len(path.read_text().splitlines()) == 4
 
 
 def test_the_bar_shows_the_figures_of_the_latest_batches(build: Make, learner: Make, fit: Make) -> None:

@@ -58,9 +58,14 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     return run
 
 
+OVERLAYS = {"probes.yaml": "best.yaml"}
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.yaml")))
 def test_every_recipe_is_read_and_its_references_resolve(printed: Callable[..., str], name: str) -> None:
-    shown = printed("fit", "--config", str(CONFIGS / name), "--trainer.default_root_dir", "elsewhere", "--print_config")
+    configs = [part for config in (OVERLAYS.get(name), name) if config for part in ("--config", str(CONFIGS / config))]
+
+    shown = printed("fit", *configs, "--trainer.default_root_dir", "elsewhere", "--print_config")
 
     assert "class_path: vlcal.modules." in shown
     assert "seed_everything: 0" in shown
@@ -170,7 +175,8 @@ def test_a_broken_or_missing_checkpoint_is_named(small: list[str], tmp_path: Pat
 def test_a_missing_image_is_named_with_its_row(small: list[str], tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text(json.dumps({"question": "?", "answer": "1", "images": ["gone.png"]}) + "\n", encoding="utf-8")
-    data = ["--data", "vlcal.data.RecordPrompts", "--data.init_args.held_out", str(rows)]
+    data = ["--data", "vlcal.data.VisionQuestions", "--data.init_args.validation", "vlcal.data.JsonLines"]
+    data += ["--data.init_args.validation.init_args.path", str(rows)]
     start = small.index("--data.init_args.steps")
 
     with pytest.raises(SystemExit, match=r"rows\.jsonl, row 1: image .*gone\.png is not there"):

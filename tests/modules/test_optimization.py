@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vlcal.optimization import Optimization
+from vlcal.optimization import AdamW, Optimization, Optimizer, PagedAdamW8bit
 from vlcal.sampling import Sampling
 
 
@@ -45,6 +45,30 @@ def test_matrices_decay_and_vectors_do_not() -> None:
 
     assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.3, 0.0)
     assert matrices["params"] == [weights[0]] and len(vectors["params"]) == 1
+
+
+@pytest.mark.parametrize("optimizer", [AdamW(), PagedAdamW8bit()])
+def test_the_first_step_has_the_length_of_the_rate_and_matrices_alone_decay(optimizer: Optimizer) -> None:
+    matrix, vector = nn.Parameter(torch.full((64, 64), 2.0)), nn.Parameter(torch.full((64,), 2.0))
+    built, _ = Optimization(lr=0.1, weight_decay=0.5, optimizer=optimizer).build([matrix, vector], 1)
+    matrix.grad, vector.grad = torch.full_like(matrix, 3.0), torch.full_like(vector, -3.0)
+
+    built.step()
+
+    # Both running means equal what they are made of after one step: the ratio is the sign of the gradient.
+    torch.testing.assert_close(matrix.detach(), torch.full((64, 64), 2.0 - 0.1 - 0.1 * 0.5 * 2.0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(vector.detach(), torch.full((64,), 2.0 + 0.1), atol=1e-3, rtol=0)
+
+
+def test_eight_bits_hold_the_means_of_large_matrices_alone() -> None:
+    large, small = nn.Parameter(torch.ones(64, 64)), nn.Parameter(torch.ones(8, 8))
+    built, _ = Optimization(optimizer=PagedAdamW8bit()).build([large, small], 1)
+    large.grad, small.grad = torch.ones_like(large), torch.ones_like(small)
+
+    built.step()
+
+    assert {built.state[large][name].dtype for name in ("state1", "state2")} == {torch.uint8}
+    assert {built.state[small][name].dtype for name in ("state1", "state2")} == {torch.float32}
 
 
 @pytest.mark.parametrize(

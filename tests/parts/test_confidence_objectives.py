@@ -41,7 +41,6 @@ def test_two_levels_by_hand(make_responses: MakeResponses, make_certainty: MakeC
     assert update.stats["expected_visual"] == pytest.approx(visual)
     assert float(update.loss) == pytest.approx(2.0 * 0.75 + 0.4 * visual)
     assert update.stats["visual_level_entropy"] == pytest.approx(math.log(2.0))
-    assert update.stats["stated"] == 1.0
 
 
 def test_all_probability_on_one_pair_gives_the_score_of_that_pair(
@@ -111,7 +110,6 @@ def test_rows_whose_confidences_are_absent_move_neither_loss_nor_gradient(
     update.loss.backward()
     alone = ExpectedScore()(log_probs[:1], LEVELS, make_responses([0.5]), make_certainty([0.5]))
     torch.testing.assert_close(update.loss, alone.loss)
-    assert update.stats["stated"] == pytest.approx(1 / 3)
     assert log_probs.grad is not None
     assert (log_probs.grad[1:] == 0).all()
     assert (log_probs.grad[0] != 0).any()

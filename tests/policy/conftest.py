@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlcal.policy import Adaptation, Policy, PolicySpec
 from vlcal.types import PromptBatch
@@ -49,5 +49,20 @@ def build(embedded: Path) -> Callable[..., Policy]:
 
     def made(adaptation: Adaptation, dtype: str = "float32") -> Policy:
         return PolicySpec(str(embedded), adaptation, dtype=dtype).build()
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def leaning() -> Callable[[Policy, list[int], float], Policy]:
+    """The policy with a head that leans towards some tokens."""
+
+    def made(policy: Policy, tokens: list[int], bias: float) -> Policy:
+        old = policy.backbone.get_output_embeddings()
+        head = nn.Linear(old.in_features, old.out_features)
+        head.weight = nn.Parameter(old.weight.detach().clone())
+        head.bias = nn.Parameter(torch.zeros(old.out_features).index_fill(0, torch.tensor(tokens), bias))
+        policy.backbone.set_output_embeddings(head.requires_grad_(False))
+        return policy
 
     return made

@@ -6,27 +6,18 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
 
 from vlcal.policy import Frozen, Policy, TransformersEngine
 from vlcal.text import Grammar, token_offsets
 from vlcal.types import PromptBatch, Rollouts
+
+Leaning = Callable[[Policy, list[int], float], Policy]
 
 
 def sample(
     policy: Policy, prompts: PromptBatch, grammar: Grammar, seed: int = 3, engine: TransformersEngine | None = None
 ) -> Rollouts:
     return (engine or TransformersEngine(8)).sample(policy, policy.encode(prompts, grammar), 2, seed)
-
-
-def with_bias(policy: Policy, tokens: list[int], bias: float) -> Policy:
-    """The policy with a head that leans towards some tokens."""
-    old = policy.backbone.get_output_embeddings()
-    head = nn.Linear(old.in_features, old.out_features)
-    head.weight = nn.Parameter(old.weight.detach().clone())
-    head.bias = nn.Parameter(torch.zeros(old.out_features).index_fill(0, torch.tensor(tokens), bias))
-    policy.backbone.set_output_embeddings(head.requires_grad_(False))
-    return policy
 
 
 def test_one_seed_gives_one_set_of_completions_and_another_seed_another(
@@ -57,10 +48,10 @@ def test_sampling_leaves_the_global_generator_and_the_mode_of_the_policy_alone(
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 @torch.no_grad()
 def test_log_probs_at_sampling_equal_those_of_the_scoring_pass(
-    build: Callable[..., Policy], mixed: PromptBatch, grammar: Grammar, temperature: float
+    build: Callable[..., Policy], leaning: Leaning, mixed: PromptBatch, grammar: Grammar, temperature: float
 ) -> None:
     policy = build(Frozen())
-    with_bias(policy, [policy.tokenizer.eos_token_id], 4.0)  # so that some rows end early
+    leaning(policy, [policy.tokenizer.eos_token_id], 4.0)  # so that some rows end early
     engine = TransformersEngine(12, temperature, top_p=0.95)
 
     rollouts = sample(policy, mixed, grammar, engine=engine)
@@ -74,11 +65,11 @@ def test_log_probs_at_sampling_equal_those_of_the_scoring_pass(
 
 
 def test_completions_are_padded_behind_their_end_and_cut_where_they_have_none(
-    build: Callable[..., Policy], mixed: PromptBatch, grammar: Grammar
+    build: Callable[..., Policy], leaning: Leaning, mixed: PromptBatch, grammar: Grammar
 ) -> None:
     policy = build(Frozen())
     end = policy.tokenizer.eos_token_id
-    with_bias(policy, [end], 4.0)
+    leaning(policy, [end], 4.0)
 
     rollouts = sample(policy, mixed, grammar, engine=TransformersEngine(6))
 
@@ -94,10 +85,10 @@ def test_completions_are_padded_behind_their_end_and_cut_where_they_have_none(
 
 
 def test_a_placeholder_is_never_sampled_even_by_a_head_that_wants_nothing_else(
-    build: Callable[..., Policy], mixed: PromptBatch, grammar: Grammar
+    build: Callable[..., Policy], leaning: Leaning, mixed: PromptBatch, grammar: Grammar
 ) -> None:
     policy = build(Frozen())
-    with_bias(policy, policy.placeholders, 100.0)
+    leaning(policy, policy.placeholders, 100.0)
 
     rollouts = sample(policy, mixed, grammar)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlcal.policy import Frozen, LoRA, Policy, PolicySpec, WholeModel
+from vlcal.policy import Frozen, LoRA, Policy, PolicySpec, QLoRA, WholeModel
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
 
@@ -87,6 +88,21 @@ def test_a_missing_file_ends_in_one_error_that_names_the_folder(spoiled: Path, f
 
     with pytest.raises(ValueError, match=f"`path` must be .*'{spoiled}' is not"):
         PolicySpec(str(spoiled), dtype="float32").build()
+
+
+@pytest.mark.parametrize("file", ["config.json", "processor_config.json"])
+@pytest.mark.parametrize("adaptation", [Frozen(), QLoRA(2)])
+def test_code_in_a_checkpoint_is_never_run_and_never_asked_about(
+    spoiled: Path, file: str, adaptation: Frozen | QLoRA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auto = {"AutoConfig": "own.Config", "AutoModelForImageTextToText": "own.Model", "AutoProcessor": "own.Processor"}
+    settings = {"model_type": "of_its_own", "processor_class": "OwnProcessor", "auto_map": auto}
+    (spoiled / file).write_text(json.dumps({**json.loads((spoiled / file).read_text()), **settings}))
+    (spoiled / "own.py").write_text("raise SystemExit('run')")
+    monkeypatch.setattr("builtins.input", lambda _: pytest.fail("asked at the keyboard"))
+
+    with pytest.raises(ValueError, match=f"^`path` must be .*'{spoiled}' is not: .*custom code.*hub and whether.*$"):
+        PolicySpec(str(spoiled), adaptation, dtype="float32").build()
 
 
 def test_a_name_that_is_no_torch_type_is_refused() -> None:

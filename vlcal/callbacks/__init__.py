@@ -10,6 +10,7 @@ from vlcal.callbacks.prediction_writer import PredictionWriter
 from vlcal.callbacks.progress_bar import ProgressBar
 from vlcal.callbacks.reliability_diagram import ReliabilityDiagram
 from vlcal.callbacks.schedules import MixtureSchedule, RewardWeightSchedule, ReweightingSchedule, StrengthSchedule
+from vlcal.callbacks.study_writer import ProbeWriter, ReadoutWriter, StudyWriter
 from vlcal.callbacks.use_part import UsePart
 
 __all__ = [
@@ -21,10 +22,13 @@ __all__ = [
     "ModelExport",
     "Observer",
     "PredictionWriter",
+    "ProbeWriter",
     "ProgressBar",
+    "ReadoutWriter",
     "ReliabilityDiagram",
     "RewardWeightSchedule",
     "ReweightingSchedule",
     "StrengthSchedule",
+    "StudyWriter",
     "UsePart",
 ]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vlcal.modules import PolicyModule
-
-CHECKPOINT_MARKS = ("config.json", "adapter_config.json")
+from vlcal.policy.folder import refuse_other_content, write_checkpoint_folder
 
 
 class ModelExport(Callback):
     """Writes the policy when training has ended, as a folder that transformers or peft loads.
 
-    The folder appears when it is complete, in place of one that an earlier run exported.
+    Of a policy with adapters, the adapters alone: another run can go on from them by `adapter` of LoRA or QLoRA, and
+    `vlcal export` merges them. The folder appears when it is complete, in place of one that an earlier run exported.
 
     Args:
         folder: Where to; it must be new, empty, or a checkpoint folder.
@@ -30,27 +29,9 @@ class ModelExport(Callback):
             return
         if not isinstance(pl_module, PolicyModule):
             raise ValueError(f"`ModelExport` writes the policy of a module, and {type(pl_module).__name__} has none.")
-        if self.folder.exists() and not self._replaceable():
-            raise ValueError(
-                f"`folder` must be new, empty, or a checkpoint folder to be replaced; {self.folder} holds something "
-                "else. Name a folder inside it."
-            )
+        refuse_other_content(self.folder)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the folder beside its place, then move it there."""
-        if not trainer.is_global_zero or not isinstance(pl_module, PolicyModule):
-            return
-        partial, old = (self.folder.with_name(f".{self.folder.name}.{end}") for end in ("partial", "old"))
-        for leftover in (partial, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        partial.mkdir(parents=True)
-        pl_module.policy.save(partial)
-        if self.folder.exists():
-            self.folder.rename(old)
-        partial.rename(self.folder)
-        shutil.rmtree(old, ignore_errors=True)
-
-    def _replaceable(self) -> bool:
-        if not self.folder.is_dir():
-            return False
-        return not any(self.folder.iterdir()) or any((self.folder / mark).is_file() for mark in CHECKPOINT_MARKS)
+        if trainer.is_global_zero and isinstance(pl_module, PolicyModule):
+            write_checkpoint_folder(self.folder, pl_module.policy.save)

@@ -1,161 +1,218 @@
-"""Your own questions: JSON Lines with a question, an answer and the paths of its images."""
+"""From one row of a table to one prompt."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import ast
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import lightning
-import torch
-from PIL import Image, ImageOps
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.functional import pil_to_tensor
-
+from vlcal.data.images import ImageSize, image_tensor, open_image, stored_images
+from vlcal.data.rules import AnswerRule, AsWritten
 from vlcal.types import PromptBatch
+from vlcal.verifiers.options import LETTERS
+
+Row = Mapping[str, Any]
+
+_IMAGE = re.compile(r"[ \t]*<image\s*(\d*)>[ \t]*")
+_PLAIN = (str, int, float, bool, type(None))
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a table hold what.
+
+    Args:
+        question: Column with the question.
+        answer: Column with what counts as right.
+        images: Columns with the images, in order: each cell one image, a list of them or none. Empty for questions
+            without images.
+        options: Column with the texts of the options: a list, or a text that is one in Python. They are listed with
+            letters below the question.
+        question_id: Columns that together name what is asked. Rows that share it are versions of one question, which
+            intervals treat as one draw. Empty where each row is a question of its own.
+    """
+
+    question: str = "question"
+    answer: str = "answer"
+    images: tuple[str, ...] = ("images",)
+    options: str | None = None
+    question_id: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every column that is named."""
+        return self.question, self.answer, *self.images, *((self.options,) if self.options else ()), *self.question_id
+
+
+def listed(row: Row, columns: Columns, options: tuple[str, ...]) -> str:
+    """The question, and below it the options with their letters."""
+    question = without_placeholders(text_of(row, columns.question), len(images_of(row, columns)))
+    return with_options(question, options)
+
+
+def with_options(question: str, options: tuple[str, ...]) -> str:
+    r"""A text, and below it the options with their letters; options that stand in the image are letters only.
+
+    >>> with_options("How many?", ("one", "two")), with_options("Which?", ("A", "B"))
+    ('How many?\nA. one\nB. two', 'Which?\nOptions: A, B')
+    """
+    letters = tuple(LETTERS[: len(options)])
+    if options and options == letters:
+        return f"{question}\nOptions: {', '.join(letters)}"
+    return "\n".join([question, *(f"{letter}. {text}" for letter, text in zip(letters, options, strict=True))])
+
+
+Ask = Callable[[Row, Columns, tuple[str, ...]], str]
 
 
 @dataclass(frozen=True)
 class Record:
-    """One row of a file, checked, with its images not yet read."""
+    """One row, checked, with its images not yet decoded."""
 
     name: str
+    place: str
     question: str
     target: str
-    images: tuple[Path, ...]
+    images: tuple[Any, ...]
+    folder: Path
     extras: dict[str, Any]
 
 
-def read_records(path: Path) -> list[Record]:
-    """Every row of a file: `question`, `answer`, `images` (a list of paths, relative to the file) and anything else.
+@dataclass(frozen=True)
+class RowReader:
+    """Makes records of rows.
+
+    Args:
+        dataset: Name of the data set, by which evaluation groups prompts.
+        columns: Where things are.
+        rule: From a cell to a target, and what judges answers against it.
+        ask: From a row to what the policy is asked.
+        least_images: Fewest images of a row.
+    """
+
+    dataset: str
+    columns: Columns = Columns()
+    rule: AnswerRule = field(default_factory=AsWritten)
+    ask: Ask = listed
+    least_images: int = 0
+
+    def __call__(self, row: Row, number: int, place: str, folder: Path) -> Record:
+        """The record of a row.
+
+        Raises:
+            ValueError: If the row is not what it should be; says why, not where.
+        """
+        options = options_of(row.get(self.columns.options)) if self.columns.options else ()
+        question = self.ask(row, self.columns, options)
+        target, verifier = self.rule(row.get(self.columns.answer), options, row)
+        images = images_of(row, self.columns)
+        if len(images) < self.least_images:
+            raise ValueError(f"`{'` or `'.join(self.columns.images)}` must hold an image; got none.")
+        for image in images:
+            opened = open_image(image, folder)
+            if opened is not image:
+                opened.close()
+        name = f"{self.dataset}:{number}"
+        parts = [text_of(row, column) for column in self.columns.question_id]
+        used = {self.columns.question, self.columns.answer, *self.columns.images}
+        extras: dict[str, Any] = {key: kept for key, kept in row.items() if key not in used and _is_plain(kept)}
+        extras |= {"dataset": self.dataset, "question_id": "/".join(parts) or name}
+        # Nothing in a file can stand for a verifier.
+        extras.pop("verifier", None)
+        if verifier is not None:
+            extras["verifier"] = verifier
+        return Record(name, place, question, target, tuple(images), folder, extras)
+
+
+def text_of(row: Row, column: str) -> str:
+    """The text or number of a cell, as a text.
 
     Raises:
-        ValueError: If the file is missing or empty, or a row is not what it should be; names file and row.
+        ValueError: If it holds anything else or nothing.
     """
-    if not path.is_file():
-        raise ValueError(f"`path` must be a JSON Lines file; {path} is not there.")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    records = [_record(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    if not records:
-        raise ValueError(f"{path} holds no row, so there is nothing to learn from. Write one JSON object a line.")
-    return records
+    found = row.get(column)
+    if not isinstance(found, str | int | float) or (isinstance(found, float) and math.isnan(found)):
+        raise ValueError(f"`{column}` must be a text or a number; got {found!r:.80}.")
+    if not str(found).strip():
+        raise ValueError(f"`{column}` must not be empty.")
+    return str(found)
 
 
-def _record(path: Path, number: int, line: str) -> Record:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, row {number}: not JSON: {error}. Write one JSON object a line.") from error
-    if not isinstance(row, dict):
-        raise ValueError(f"{path}, row {number}: a JSON object is asked for; got {type(row).__name__}.")
-    for key in ("question", "answer"):
-        if not isinstance(row.get(key), (str, int, float)):
-            raise ValueError(f"{path}, row {number}: `{key}` must be a text or a number; got {row.get(key)!r}.")
-    paths = row.get("images", [])
-    if not isinstance(paths, list) or not all(isinstance(item, str) for item in paths):
-        raise ValueError(f"{path}, row {number}: `images` must be a list of paths; got {paths!r}.")
-    images = tuple(path.parent / item for item in paths)
-    for image in images:
-        if not image.is_file():
-            raise ValueError(f"{path}, row {number}: image {image} is not there. Paths are relative to the file.")
-    extras = {key: value for key, value in row.items() if key not in ("question", "answer", "images")}
-    return Record(f"{path.name}:{number}", str(row["question"]), str(row["answer"]), images, extras)
+def images_of(row: Row, columns: Columns) -> list[Any]:
+    """The images of a row, in the order of their columns."""
+    return [image for column in columns.images for image in stored_images(row.get(column))]
 
 
-def load_image(path: Path) -> Tensor:
-    """An image as (3, H, W) in [0, 1].
+def options_of(cell: Any) -> tuple[str, ...]:
+    """The options of a cell: a list, or a text that is a list in Python, as MMMU keeps them.
+
+    >>> options_of("['$6', '$7']"), options_of(["one", 2]), options_of(None)
+    (('$6', '$7'), ('one', '2'), ())
 
     Raises:
-        ValueError: If it cannot be decoded; names the file.
+        ValueError: If it holds neither.
     """
-    try:
-        with Image.open(path) as image:
-            pixels: Tensor = pil_to_tensor(ImageOps.exif_transpose(image).convert("RGB"))
-    except OSError as error:
-        raise ValueError(
-            f"{path} cannot be read as an image: {error}. Use PNG, JPEG or another format that Pillow reads."
-        ) from error
-    return pixels.float() / 255
+    found = cell
+    if isinstance(cell, str):
+        try:
+            found = ast.literal_eval(cell.strip() or "[]")
+        except (ValueError, SyntaxError) as error:
+            raise ValueError(f"options must be a list; got {cell!r:.80}.") from error
+    if found is None:
+        return ()
+    if not isinstance(found, list | tuple) or not all(isinstance(option, str | int | float) for option in found):
+        raise ValueError(f"options must be a list of texts; got {cell!r:.80}.")
+    if len(found) > len(LETTERS):
+        raise ValueError(f"options must be at most {len(LETTERS)}, since each has a letter; got {len(found)}.")
+    return tuple(without_placeholders(str(option), images=2) for option in found)
 
 
-def prompts_of(records: Sequence[Record]) -> PromptBatch:
-    """Rows as prompts, their images read."""
+def without_placeholders(text: str, images: int) -> str:
+    """A text without `<image>` marks, which processors would take for images of their own.
+
+    Images come before the text; where there are several, a mark with a number becomes a reference to one of them.
+
+    >>> without_placeholders("<image>Find x.", 1), without_placeholders("<image 1> Is it like <image 2>?", 2)
+    ('Find x.', '(image 1) Is it like (image 2)?')
+    """
+
+    def reference(found: re.Match[str]) -> str:
+        return f" (image {found[1]}) " if found[1] and images > 1 else " "
+
+    marked = _IMAGE.sub(reference, text)
+    return re.sub(r"(?<=\)) (?=[?!.,;:])", "", marked).strip() if marked != text else text.strip()
+
+
+def prompts_of(records: Sequence[Record], size: ImageSize = ImageSize()) -> PromptBatch:
+    """Rows as prompts, their images decoded.
+
+    Raises:
+        ValueError: If an image cannot be decoded; names file and row.
+    """
     return PromptBatch(
         ids=tuple(record.name for record in records),
-        images=tuple(tuple(load_image(image) for image in record.images) for record in records),
+        images=tuple(_decoded(record, size) for record in records),
         questions=tuple(record.question for record in records),
         targets=tuple(record.target for record in records),
         extras=tuple(record.extras for record in records),
     )
 
 
-class _Rows(Dataset[Record]):
-    def __init__(self, records: list[Record]) -> None:
-        self.records = records
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitem__(self, index: int) -> Record:
-        return self.records[index]
+def _decoded(record: Record, size: ImageSize) -> tuple[Any, ...]:
+    try:
+        return tuple(image_tensor(image, record.folder, size) for image in record.images)
+    except ValueError as error:
+        raise ValueError(f"{record.place}: {error}") from error
 
 
-class RecordPrompts(lightning.LightningDataModule):
-    """Questions from JSON Lines files; every row is checked, and every image found, before anything is loaded.
-
-    Args:
-        train: File to learn from.
-        held_out: File to validate, test and predict on.
-        batch_size: Prompts a step.
-        workers: Processes that read images.
-        seed: Of the order of the training rows.
-    """
-
-    def __init__(
-        self,
-        train: Path | None = None,
-        held_out: Path | None = None,
-        batch_size: int = 8,
-        workers: int = 0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"`batch_size` must be at least 1; got {batch_size}.")
-        files = {"train": train, "held_out": held_out}
-        self.rows = {name: _Rows(read_records(path)) for name, path in files.items() if path is not None}
-        self.batch_size = batch_size
-        self.workers = workers
-        self.seed = seed
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """The training rows in an order drawn from the seed."""
-        return self._loader("train", shuffle=True)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """The held-out rows in the order of the file."""
-        return self._loader("held_out", shuffle=False)
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """The held-out rows in the order of the file."""
-        return self.val_dataloader()
-
-    def predict_dataloader(self) -> DataLoader[Any]:
-        """The held-out rows in the order of the file."""
-        return self.val_dataloader()
-
-    def _loader(self, name: str, shuffle: bool) -> DataLoader[Any]:
-        if name not in self.rows:
-            raise ValueError(f"`{name}` must name a JSON Lines file for this command; got none.")
-        order = torch.Generator().manual_seed(self.seed)
-        return DataLoader(
-            self.rows[name],
-            batch_size=self.batch_size,
-            shuffle=shuffle,
-            generator=order,
-            collate_fn=prompts_of,
-            num_workers=self.workers,
-        )
+def _is_plain(cell: Any) -> bool:
+    """Whether a cell holds nothing but texts and numbers, so that no image travels twice."""
+    if isinstance(cell, Mapping):
+        return all(_is_plain(item) for item in cell.values())
+    if isinstance(cell, list | tuple):
+        return all(_is_plain(item) for item in cell)
+    return isinstance(cell, _PLAIN)

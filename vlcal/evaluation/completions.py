@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from vlcal.types import Experience
+from vlcal.text import Tokenizer, token_offsets
+from vlcal.types import Experience, Extras
 
 Row = dict[str, Any]
 
@@ -38,6 +39,8 @@ def completion_rows(experience: Experience) -> list[Row]:
         rows.append(
             {
                 "id": prompts.ids[prompt],
+                "question_id": _name(prompts.extras[prompt], "question_id"),
+                "dataset": _name(prompts.extras[prompt], "dataset"),
                 "question": prompts.questions[prompt],
                 "target": prompts.targets[prompt],
                 "response": text,
@@ -49,6 +52,34 @@ def completion_rows(experience: Experience) -> list[Row]:
                 "clearness": _number(float(prompts.extras[prompt].get("clearness", math.nan))),
             }
         )
+    return rows
+
+
+def vision_tokens(experience: Experience, tokenizer: Tokenizer | None) -> list[list[tuple[str, float | None]] | None]:
+    """For each completion the text pieces of its vision tokens, each with the certainty of the token.
+
+    The pieces joined are a part of the text: of a character that several tokens share, the first has it. None where a
+    completion has no vision part, and everywhere without a tokenizer.
+    """
+    rollouts, spans = experience.rollouts, experience.responses.spans
+    if tokenizer is None:
+        return [None] * len(rollouts)
+    rows: list[list[tuple[str, float | None]] | None] = []
+    for ids, kept, seen, certainty in zip(
+        rollouts.tokens.tolist(),
+        rollouts.mask.sum(1).tolist(),
+        spans.vision.tolist(),
+        experience.certainty.token.tolist(),
+        strict=True,
+    ):
+        text, offsets = token_offsets(tokenizer, ids[:kept])
+        told = 0
+        pieces = []
+        for (start, end), inside, value in zip(offsets, seen, certainty, strict=False):
+            if inside:
+                pieces.append((text[max(start, told) : end], _number(value)))
+            told = max(told, end)
+        rows.append(pieces or None)
     return rows
 
 
@@ -72,6 +103,10 @@ def as_figure(value: float | None) -> str:
 
 def _escaped(text: str) -> str:
     return text.translate(_MARKUP)
+
+
+def _name(extras: Extras, key: str) -> str | None:
+    return None if extras.get(key) is None else str(extras[key])
 
 
 def _number(value: float) -> float | None:

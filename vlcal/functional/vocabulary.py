@@ -15,6 +15,11 @@ from torch.utils.checkpoint import checkpoint
 
 Head = Callable[[Tensor], Tensor]
 
+LOGIT_BYTES = 16  # of one logit at the peak: logits, log-probabilities, probabilities and a gradient, float32 each
+LARGEST_BLOCK = 1 << 30  # bytes; beyond, a product with the head gets no faster
+CPU_BLOCK = 1 << 27  # bytes; smaller blocks stay closer to the cache
+FREE_SHARE = 0.25  # of free memory that a chunk may take
+
 
 def token_statistics(
     hidden: Float[Tensor, "N T D"],
@@ -22,12 +27,13 @@ def token_statistics(
     tokens: Int[Tensor, "N T"],
     mask: Bool[Tensor, "N T"],
     temperature: float = 1.0,
-    chunk: int = 1024,
+    chunk: int | None = None,
 ) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
     """Log-probability of each token and entropy of the distribution it came from, in nats; 0 outside the mask.
 
-    Only positions inside the mask pass the head, `chunk` of them at a time. Both results are differentiable; the logits
-    of a chunk are made again in the backward pass, which costs one more run of the head and holds (chunk, V) at most.
+    Only positions inside the mask pass the head, `chunk` of them at a time, by default as many as memory is free for.
+    Both results are differentiable; the logits of a chunk are made again in the backward pass, which costs one more run
+    of the head and holds (chunk, V) at most.
 
     >>> hidden = torch.tensor([[[0.0, 0.0], [5.0, -5.0]]])
     >>> token_statistics(hidden, lambda rows: rows, torch.tensor([[0, 1]]), torch.tensor([[True, False]]))
@@ -38,7 +44,7 @@ def token_statistics(
             f"`temperature` must be above 0, since logits are divided by it; got {temperature}. "
             "Pass 1.0 for the distribution as the model states it."
         )
-    _check_chunk(chunk)
+    chunk = _positions_at_once(hidden, head, chunk)
 
     def of_rows(rows: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
         log_p = _log_softmax(head(rows), temperature)
@@ -58,7 +64,7 @@ def vocabulary_kl(
     hidden_q: Float[Tensor, "N T D"],
     head: Head,
     mask: Bool[Tensor, "N T"],
-    chunk: int = 1024,
+    chunk: int | None = None,
 ) -> Float[Tensor, "N T"]:
     """Exact KL(p || q) of the next-token distributions at each position, in nats, never negative; 0 outside the mask.
 
@@ -69,7 +75,7 @@ def vocabulary_kl(
     >>> vocabulary_kl(p, q, lambda rows: rows, torch.tensor([[True]]))  # log(2) / 2 + log(2 / 3) / 2 = log(4 / 3) / 2
     tensor([[0.1438]])
     """
-    _check_chunk(chunk)
+    chunk = _positions_at_once(hidden_p, head, chunk)
     parts = []
     for rows_p, rows_q in zip(torch.split(hidden_p[mask], chunk), torch.split(hidden_q[mask], chunk), strict=True):
         log_p = _log_softmax(head(rows_p))
@@ -86,7 +92,7 @@ def distillation_kl(
     head_p: Head,
     head_q: Head,
     mask: Bool[Tensor, "N T"],
-    chunk: int = 1024,
+    chunk: int | None = None,
 ) -> Float[Tensor, ""]:
     """Exact KL(p || q), in nats, meaned over the mask, with gradient through q alone; 0 for an empty mask.
 
@@ -94,7 +100,7 @@ def distillation_kl(
     >>> distillation_kl(p, q, head, head, torch.tensor([[True]]))  # log(4 / 3) / 2
     tensor(0.1438)
     """
-    _check_chunk(chunk)
+    chunk = _positions_at_once(hidden_q, head_q, chunk)
 
     def of_rows(rows_p: Tensor, rows_q: Tensor) -> Tensor:
         with torch.no_grad():
@@ -146,6 +152,19 @@ def _at(mask: Tensor, values: Tensor) -> Tensor:
     return torch.zeros(mask.shape, dtype=values.dtype, device=values.device).masked_scatter(mask, values)
 
 
-def _check_chunk(chunk: int) -> None:
+def _positions_at_once(hidden: Float[Tensor, "N T D"], head: Head, chunk: int | None) -> int:
+    """How many positions pass the head together: what was asked for, or what memory is free for."""
+    if chunk is None:
+        with torch.no_grad():
+            vocabulary = head(hidden.flatten(0, 1)[:1]).shape[-1]
+        return max(1, int(_block_bytes(hidden.device) / (LOGIT_BYTES * vocabulary)))
     if chunk < 1:
         raise ValueError(f"`chunk` must be at least 1, the positions that pass the head at once; got {chunk}.")
+    return chunk
+
+
+def _block_bytes(device: torch.device) -> float:
+    if device.type != "cuda":
+        return CPU_BLOCK
+    held_back = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return min(LARGEST_BLOCK, FREE_SHARE * (torch.cuda.mem_get_info(device)[0] + held_back))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import lightning
@@ -76,11 +77,27 @@ class PolicyModule(lightning.LightningModule):
                 f"which learns {len(expected)}. Use the policy and adaptation it was trained with."
             )
 
-    def descend(self, loss: Tensor) -> Tensor:
-        """One optimizer step along the gradient of `loss`; gives the norm of that gradient before clipping."""
+    def descend(self, losses: Iterable[Tensor]) -> Tensor:
+        """One optimizer step along the gradient of the sum of `losses`; gives its norm before clipping.
+
+        Each loss is gone through before the next is asked for, so that one graph at a time is in memory. On several
+        ranks gradients are averaged once, when all are there.
+        """
         optimizer = self.optimizers()
         optimizer.zero_grad()  # type: ignore[union-attr]
-        self.manual_backward(loss)
+        self.policy.train()  # dropout acts, and activations are recomputed, while losses are made and nowhere else
+        for loss in losses:
+            self.manual_backward(loss)
+        self._average_gradients()
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.optimization.clip)
         optimizer.step()  # type: ignore[union-attr]
         return norm
+
+    def _average_gradients(self) -> None:
+        """Average gradients over ranks: the hooks of DDP look after the first pass of a step alone."""
+        if self.trainer.world_size > 1:
+            for weight in self.policy.parameters():
+                if weight.requires_grad:
+                    weight.grad = self.trainer.strategy.reduce(
+                        torch.zeros_like(weight) if weight.grad is None else weight.grad, reduce_op="mean"
+                    )

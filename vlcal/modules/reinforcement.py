@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,14 +12,14 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from vlcal.evaluation import Outcomes, summarize
-from vlcal.functional.vocabulary import token_statistics
+from vlcal.learner import Learner
 from vlcal.modules.policy_module import PolicyModule
 from vlcal.objectives import ClippedSurrogate, ConfidenceObjective, PolicyObjective, SampledConfidence
 from vlcal.optimization import Optimization
-from vlcal.pipeline import Pipeline, draw_seed, level_log_probs
+from vlcal.pipeline import Pipeline, draw_seed
 from vlcal.policy import AdapterOff, EncodedPrompts, PolicySpec, Reference
 from vlcal.sampling import Sampling
-from vlcal.types import Experience, PolicyUpdate, PromptBatch, Rollouts
+from vlcal.types import Experience, PromptBatch
 
 
 class ReinforcementModule(PolicyModule):
@@ -77,14 +79,11 @@ class ReinforcementModule(PolicyModule):
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Experience]:
         """Collect completions of the batch, learn from them, and hand on what was collected."""
-        with torch.no_grad():  # where the vision tower learns, each update encodes anew
+        with torch.no_grad():
             encoded = self.policy.encode(batch, self.pipeline.reader.grammar)
         experience = self._collect(batch, encoded)
         for rows in _slices(len(batch), self.sampling.minibatch_prompts):
-            part = experience.select(rows)
-            again = not self.policy.vision_frozen
-            prompts = self.policy.encode(part.prompts, self.pipeline.reader.grammar) if again else encoded.select(rows)
-            self._learn(part, prompts)
+            self._learn(experience.select(rows), encoded.select(rows))
         self._log_collected(experience)
         return {"experience": experience}
 
@@ -117,62 +116,59 @@ class ReinforcementModule(PolicyModule):
         seed = draw_seed(self.sampling.seed, "train", str(self.global_step))
         self.policy.eval()  # dropout would make the sampled, the scored and the reference pass disagree
         experience = self.pipeline.judge(
-            self.policy, batch, encoded, self.sampling.training, self.sampling.group_size, seed
+            self.policy,
+            batch,
+            encoded,
+            self.sampling.training,
+            self.sampling.group_size,
+            seed,
+            self.sampling.token_budget,
         )
+        rollouts = experience.rollouts
         if self.objective.needs_reference:
-            rollouts = experience.rollouts
             reference = self.reference.log_probs(
-                self.policy, encoded, rollouts.tokens, rollouts.mask, self.sampling.training.temperature
+                self.policy,
+                encoded,
+                rollouts.tokens,
+                rollouts.mask,
+                self.sampling.training.temperature,
+                self.sampling.token_budget,
             )
             experience = replace(experience, reference_log_probs=reference)
-        return self.pipeline.credit(experience)
+        experience = self.pipeline.credit(experience)
+        trust = self.sampling.correction(experience.evidence.log_probs, rollouts.log_probs, rollouts.mask)
+        return replace(experience, advantages=experience.advantages * trust)
 
     def _learn(self, experience: Experience, encoded: EncodedPrompts) -> None:
         """One update from one minibatch."""
-        rollouts, responses = experience.rollouts, experience.responses
-        hidden = self.policy.hidden(encoded, rollouts.tokens, rollouts.mask)
-        mask = self.policy.countable(rollouts.tokens, rollouts.mask)
-        log_probs, _ = token_statistics(
-            hidden, self.policy.head, rollouts.tokens, mask, self.sampling.training.temperature
+        learner = Learner(
+            self.policy,
+            self.objective,
+            self.confidence,
+            self.reference,
+            self.pipeline.reader.grammar,
+            self.sampling.training.temperature,
+            self.sampling.token_budget,
         )
-        movable = self.confidence.policy_mask(mask, responses)
-        updates = [
-            self.objective(
-                log_probs,
-                experience.evidence.log_probs,
-                experience.reference_log_probs,
-                experience.advantages,
-                movable,
-            ),
-            self._confidence_update(experience, hidden),
-            self._anchor(rollouts, encoded, hidden, movable),
-        ]
-        norm = self.descend(torch.stack([update.loss for update in updates]).sum())
-        figures = {f"train/objective/{name}": value for update in updates for name, value in update.stats.items()}
-        self.log_dict({**figures, "train/objective/gradient_norm": norm}, batch_size=len(experience.prompts))
+        figures: Counter[str] = Counter()
 
-    def _confidence_update(self, experience: Experience, hidden: Tensor) -> PolicyUpdate:
-        if not self.confidence.needs_levels:
-            return PolicyUpdate(loss=hidden.new_zeros(()), stats={})
-        grammar = self.pipeline.reader.grammar
-        log_probs = level_log_probs(self.policy, hidden, experience.responses, self.policy.level_tokens(grammar))
-        levels = torch.tensor([grammar.confidence(level) for level in grammar.levels], device=hidden.device)
-        return self.confidence(log_probs, levels, experience.responses, experience.certainty)
+        def losses() -> Iterator[Tensor]:
+            for update in learner.passes(experience, encoded):
+                figures.update(update.stats)
+                yield update.loss
 
-    def _anchor(self, rollouts: Rollouts, encoded: EncodedPrompts, hidden: Tensor, movable: Tensor) -> PolicyUpdate:
-        if not self.reference.anchor:
-            return PolicyUpdate(loss=hidden.new_zeros(()), stats={})
-        divergence = self.reference.divergence(self.policy, hidden, encoded, rollouts.tokens, rollouts.mask, movable)
-        return PolicyUpdate(
-            loss=self.reference.anchor * divergence, stats={"reference_divergence": float(divergence.detach())}
-        )
+        norm = self.descend(losses())
+        logged = {f"train/objective/{name}": value for name, value in figures.items()}
+        self.log_dict({**logged, "train/objective/gradient_norm": norm}, batch_size=len(experience.prompts))
 
     def _look(self, batch: PromptBatch) -> dict[str, Experience]:
         """Judge one completion per prompt and leave no trace in any part."""
         seed = draw_seed(self.sampling.seed, "validation")
         with self.pipeline.looking():
             encoded = self.policy.encode(batch, self.pipeline.reader.grammar)
-            experience = self.pipeline.judge(self.policy, batch, encoded, self.sampling.validation, 1, seed)
+            experience = self.pipeline.judge(
+                self.policy, batch, encoded, self.sampling.validation, 1, seed, self.sampling.token_budget
+            )
         self._judged.append(Outcomes.of(experience))
         return {"experience": experience}
 

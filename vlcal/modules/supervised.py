@@ -33,7 +33,7 @@ class SupervisedModule(PolicyModule):
     def training_step(self, batch: DemonstrationBatch, batch_idx: int) -> None:
         """One update towards the demonstrations."""
         loss = self._loss(batch)
-        norm = self.descend(loss)
+        norm = self.descend([loss])
         self.log_dict({"train/loss": loss.detach(), "train/gradient_norm": norm}, batch_size=len(batch.prompts))
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch.prompts))
 

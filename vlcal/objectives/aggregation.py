@@ -17,6 +17,10 @@ class LossAggregation(ABC):
     def __call__(self, losses: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Float[Tensor, ""]:
         """One loss out of all tokens in the mask."""
 
+    @abstractmethod
+    def count(self, mask: Bool[Tensor, "N T"]) -> int:
+        """What the loss is a mean over: parts of a batch, weighted by it, add up to the loss of the whole."""
+
 
 class TokenMean(LossAggregation):
     """Every token counts alike, so that a long completion counts for more."""
@@ -25,6 +29,10 @@ class TokenMean(LossAggregation):
         """The mean over all tokens in the mask."""
         return token_mean(losses, mask)
 
+    def count(self, mask: Bool[Tensor, "N T"]) -> int:
+        """Tokens."""
+        return int(mask.sum())
+
 
 class SequenceMeanTokenMean(LossAggregation):
     """Every completion counts alike, so that a token of a long one counts for less."""
@@ -32,6 +40,10 @@ class SequenceMeanTokenMean(LossAggregation):
     def __call__(self, losses: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Float[Tensor, ""]:
         """The mean over completions of the mean over their tokens."""
         return sequence_mean_token_mean(losses, mask)
+
+    def count(self, mask: Bool[Tensor, "N T"]) -> int:
+        """Completions with a token that counts."""
+        return int(mask.any(1).sum())
 
 
 class SequenceMeanTokenSumNorm(LossAggregation):
@@ -49,3 +61,7 @@ class SequenceMeanTokenSumNorm(LossAggregation):
     def __call__(self, losses: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Float[Tensor, ""]:
         """The mean over completions of the sum over their tokens, over the length."""
         return sequence_mean_token_sum_norm(losses, mask, self.length)
+
+    def count(self, mask: Bool[Tensor, "N T"]) -> int:
+        """Completions."""
+        return len(mask)

@@ -80,6 +80,10 @@ class ClippedSurrogate(PolicyObjective):
         loss = policy_loss + self.kl_coefficient * self.aggregation(penalty, mask)
         return PolicyUpdate(loss=loss, stats=stats | {"kl": _mean(penalty, mask)})
 
+    def count(self, mask: Bool[Tensor, "N T"]) -> int:
+        """What the aggregation takes its mean over."""
+        return self.aggregation.count(mask)
+
 
 def _mean(values: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> float:
     """The mean over all tokens in the mask, for a figure; NaN where there is none."""

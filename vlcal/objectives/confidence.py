@@ -41,6 +41,10 @@ class ConfidenceObjective(ABC):
             certainty: The soft labels the visual confidence is held against.
         """
 
+    @abstractmethod
+    def count(self, responses: Responses) -> int:
+        """What the loss is a mean over: parts of a batch, weighted by it, add up to the loss of the whole."""
+
 
 class SampledConfidence(ConfidenceObjective):
     """Leaves the confidences to the sampled rewards, as every other token; the published way."""
@@ -60,3 +64,7 @@ class SampledConfidence(ConfidenceObjective):
     ) -> PolicyUpdate:
         """A loss of 0 whose gradient is 0."""
         return PolicyUpdate(loss=connected_zero(level_log_probs), stats={})
+
+    def count(self, responses: Responses) -> int:
+        """Nothing."""
+        return 0

@@ -101,9 +101,12 @@ class ExpectedScore(ConfidenceObjective):
                 "level_missed": float(missed.detach().mean()),
                 "visual_level_entropy": float(entropy[0]),
                 "reasoning_level_entropy": float(entropy[1]),
-                "stated": float(stated.float().mean()),
             },
         )
+
+    def count(self, responses: Responses) -> int:
+        """Responses that state both confidences."""
+        return int(_stated(responses).sum())
 
     def _expected_calibration(
         self, probs: Float[Tensor, "n 2 L"], levels: Float[Tensor, " L"], correct: Float[Tensor, " n"]

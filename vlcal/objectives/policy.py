@@ -38,6 +38,10 @@ class PolicyObjective(ABC):
             mask: True on the tokens that the loss may move.
         """
 
+    @abstractmethod
+    def count(self, mask: Bool[Tensor, "N T"]) -> int:
+        """What the loss is a mean over: parts of a batch, weighted by it, add up to the loss of the whole."""
+
 
 class NoPolicyObjective(PolicyObjective):
     """Asks for no change: a loss of 0 whose gradient is 0."""
@@ -54,6 +58,10 @@ class NoPolicyObjective(PolicyObjective):
     ) -> PolicyUpdate:
         """A loss of 0 whose gradient is 0, and no figures."""
         return PolicyUpdate(loss=connected_zero(log_probs), stats={})
+
+    def count(self, mask: Bool[Tensor, "N T"]) -> int:
+        """Nothing."""
+        return 0
 
 
 def connected_zero(values: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:

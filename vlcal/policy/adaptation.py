@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+from peft import LoraConfig, get_peft_model
 from torch import nn
-from transformers import BitsAndBytesConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig, PreTrainedModel
+
+from vlcal.policy.adapters import adapter_layers, hold_in_float32, read_adapter_config, start_from
+from vlcal.policy.layers import LanguageLayers, Layers, decoder, outside_decoder
 
 
 class Adaptation(ABC):
     """Chooses the weights that learn. The vision tower and its projector stay frozen unless a member says otherwise."""
 
-    def loading(self) -> dict[str, Any]:
-        """What `from_pretrained` needs to know beforehand."""
+    def loading(self, path: str, dtype: torch.dtype, where: Mapping[str, Any]) -> dict[str, Any]:
+        """What `from_pretrained` needs to know beforehand.
+
+        Args:
+            path: The checkpoint that will be loaded.
+            dtype: Of its weights.
+            where: Revision, and whether the hub may be asked.
+        """
         return {}
 
     @abstractmethod
     def adapt(self, model: PreTrainedModel) -> nn.Module:
         """The model with exactly the chosen weights requiring gradients; a wrapper where adapters were added."""
+
+    def in_full_precision(self) -> Adaptation:
+        """The same weights learning over a base that is not quantised, so that they can be merged into it."""
+        return self
 
 
 class Frozen(Adaptation):
@@ -36,6 +51,7 @@ class LanguageModel(Adaptation):
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
         """The model with gradients on the language model and its head."""
+        _refuse_adapters(model)
         model.requires_grad_(False)
         decoder(model).requires_grad_(True)
         model.get_output_embeddings().requires_grad_(True)
@@ -47,66 +63,116 @@ class WholeModel(Adaptation):
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
         """The model with gradients everywhere."""
+        _refuse_adapters(model)
         return model.requires_grad_(True)
 
 
 class LoRA(Adaptation):
-    """Low-rank adapters on every linear layer of the language model. Hu et al. (2021).
+    """Low-rank adapters on linear layers, by default on those of the language model. Hu et al. (2021).
 
-    Layers are found by where they are, not by a name pattern, which would also hit the vision tower.
+    The adapters are held in float32, whatever the dtype of the model: small updates would round to nothing in bfloat16.
 
     Args:
-        rank: Of each adapter.
-        alpha: Scale of the adapters, divided by `rank`.
-        dropout: In front of each adapter while learning, in [0, 1); never active while scoring.
+        rank: Of each fresh adapter; an existing one brings its own.
+        alpha: Scale of fresh adapters, divided by `rank`; an existing one brings its own.
+        dropout: In front of each adapter while learning, in [0, 1); never active while sampling or scoring.
+        layers: Linear layers that get adapters; of an existing adapter, those that go on learning.
+        adapter: Folder of an adapter to go on from, which is then what `AdapterOff` holds the policy close to. Left
+            out, adapters are fresh and change nothing until they have learned.
     """
 
-    def __init__(self, rank: int = 16, alpha: float = 32.0, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        rank: int = 16,
+        alpha: float = 32.0,
+        dropout: float = 0.0,
+        layers: Layers = LanguageLayers(),
+        adapter: Path | None = None,
+    ) -> None:
         if rank < 1:
             raise ValueError(f"`rank` must be at least 1, the width of an adapter; got {rank}.")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"`dropout` must be a share in [0, 1), where 0 leaves it out; got {dropout}.")
         self.rank = rank
         self.alpha = alpha
         self.dropout = dropout
+        self.layers = layers
+        self.adapter = adapter
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
-        """The model wrapped, with gradients on the adapters alone."""
-        inside = {id(module) for module in decoder(model).modules() if isinstance(module, nn.Linear)}
-        targets = [name for name, module in model.named_modules() if id(module) in inside]
-        config = LoraConfig(
-            r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=targets, task_type="CAUSAL_LM"
+        """The model wrapped, with gradients on the adapters of the chosen layers alone."""
+        _refuse_adapters(model)
+        chosen = self.layers.of(model)
+        if self.adapter is None:
+            adapted = get_peft_model(model, self._fresh(chosen))
+        else:
+            adapted = get_peft_model(model, read_adapter_config(self.adapter, self.dropout))
+            start_from(adapted, self.adapter)
+        hold_in_float32(adapted)
+        learning = {id(module) for module in chosen.values()}
+        for layer in adapter_layers(adapted):
+            if id(layer.get_base_layer()) not in learning:
+                layer.requires_grad_(False)
+        return adapted
+
+    def _fresh(self, chosen: Mapping[str, nn.Linear]) -> LoraConfig:
+        return LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            target_modules=list(chosen),
+            task_type="CAUSAL_LM",
         )
-        return get_peft_model(model, config)
 
 
 class QLoRA(LoRA):
     """Adapters over weights quantised to 4-bit NormalFloat with double quantisation. Dettmers et al. (2023).
 
+    Only the language model is quantised: vision tower, projector, embeddings, norms and head keep the dtype of the
+    policy, in which the products are computed too.
+
     Args:
-        rank: Of each adapter.
-        alpha: Scale of the adapters, divided by `rank`.
-        dropout: In front of each adapter while learning, in [0, 1); never active while scoring.
+        rank: Of each fresh adapter; an existing one brings its own.
+        alpha: Scale of fresh adapters, divided by `rank`; an existing one brings its own.
+        dropout: In front of each adapter while learning, in [0, 1); never active while sampling or scoring.
+        layers: Linear layers that get adapters; of an existing adapter, those that go on learning.
+        adapter: Folder of an adapter to go on from, which is then what `AdapterOff` holds the policy close to. Left
+            out, adapters are fresh and change nothing until they have learned.
     """
 
-    def loading(self) -> dict[str, Any]:
-        """Quantise while loading; the vision tower and the head keep their precision."""
+    def loading(self, path: str, dtype: torch.dtype, where: Mapping[str, Any]) -> dict[str, Any]:
+        """Quantise the decoder while loading; what is outside it is found on an empty model of its architecture."""
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False, **where)
+        with torch.device("meta"):
+            skeleton = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
         return {
             "quantization_config": BitsAndBytesConfig(
                 load_in_4bit=True,
                 bnb_4bit_quant_type="nf4",
                 bnb_4bit_use_double_quant=True,
-                bnb_4bit_compute_dtype=torch.bfloat16,
-                llm_int8_skip_modules=["visual", "vision_tower", "vision_model", "lm_head"],
+                bnb_4bit_compute_dtype=dtype,
+                llm_int8_skip_modules=outside_decoder(skeleton),
             )
         }
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
-        """The model wrapped, with gradients on the adapters alone and norms in float32."""
-        return super().adapt(prepare_model_for_kbit_training(model, use_gradient_checkpointing=False))
+        """The model wrapped, with gradients on the adapters of the chosen layers alone."""
+        for module in model.modules():
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                # On such a CPU bitsandbytes repacks the weights in the first pass without gradients, which is when a
+                # policy samples, into a form that no gradient passes through afterwards.
+                module.support_avx512bf16_for_cpu = False
+        return super().adapt(model)
+
+    def in_full_precision(self) -> Adaptation:
+        """Adapters of the same shape over weights that are not quantised."""
+        return LoRA(self.rank, self.alpha, self.dropout, self.layers, self.adapter)
 
 
-def decoder(model: PreTrainedModel) -> nn.Module:
-    """The language model inside a vision-language model, without its head."""
-    found = model.get_decoder()
-    if not isinstance(found, nn.Module) or found is model:
-        raise ValueError(f"`{type(model).__name__}` names no decoder of its own, so there is nothing to adapt.")
-    return found
+def _refuse_adapters(model: PreTrainedModel) -> None:
+    """A model that learns is saved without what transformers injected into it, so there must be nothing of the kind."""
+    if getattr(model, "peft_config", None):
+        raise ValueError(
+            "`path` must be a model without adapters in order to learn, and it is the folder of an adapter; name its "
+            "base model as `path` and that folder as `adapter` of LoRA or QLoRA."
+        )

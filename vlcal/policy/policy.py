@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -12,12 +13,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from vlcal.functional.vocabulary import token_statistics
-from vlcal.policy.encode import EncodedPrompts, processor_inputs
+from vlcal.policy.adapters import as_started, save_learned
+from vlcal.policy.encode import EncodedPrompts, encoded_prompts, placeholder_tokens, processor_inputs
+from vlcal.policy.fitting import fitting_layout
+from vlcal.policy.grid import token_grid
+from vlcal.policy.micro_batch import MicroBatch, micro_batches
+from vlcal.policy.packing import Layout
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
-
-# Marks of pictures in a prompt. A sampled one would be taken for a picture that is not there.
-PLACEHOLDERS = ("image_token_id", "video_token_id", "audio_token_id", "vision_start_token_id", "vision_end_token_id")
 
 
 class Policy(nn.Module):
@@ -53,57 +56,79 @@ class Policy(nn.Module):
         """Where the weights are."""
         return self.backbone.device
 
-    @property
+    @cached_property
     def placeholders(self) -> list[int]:
         """Tokens that stand for pictures: never sampled, never scored."""
-        found = {getattr(self.backbone.config, name, None) for name in PLACEHOLDERS}
-        return sorted(token for token in found if token is not None)
+        return placeholder_tokens(self.backbone, self.processor)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of what passes between the layers."""
+        return self.backbone.get_input_embeddings().weight.dtype
+
+    @property
+    def filler(self) -> int:
+        """A token that may stand where nothing counts."""
+        return self.tokenizer.pad_token_id
+
+    @cached_property
+    def layout(self) -> Layout:
+        """How completions lie in rows: found out once, when the first pass asks, where the work is done."""
+        return fitting_layout(self)
 
     def encode(self, prompts: PromptBatch, grammar: Grammar) -> EncodedPrompts:
         """The prompts, each image passed through the vision tower once; with gradient only where the tower learns."""
         inputs = {name: value.to(self.device) for name, value in self._processed(prompts, grammar).items()}
-        pixels = inputs.pop("pixel_values", None)
-        grids = {name: inputs.pop(name) for name in ("image_grid_thw",) if name in inputs}
-        features = None
-        if pixels is not None:
-            with torch.no_grad() if self.vision_frozen else nullcontext():
-                features = self.backbone.get_image_features(pixels, **grids, return_dict=True)
-            features = type(features)(**{k: v for k, v in features.items() if k != "last_hidden_state"})
-        return EncodedPrompts(inputs, grids, features, tuple(len(images) for images in prompts.images))
+        with torch.no_grad() if self.vision_frozen else nullcontext():
+            return encoded_prompts(self.backbone, inputs, tuple(len(images) for images in prompts.images))
 
     def grid(self, image: Float[Tensor, "3 H W"]) -> tuple[int, int]:
-        """Rows and columns of the merged patches, one image token each, that the model makes of an image."""
+        """Rows and columns of the image tokens that the model makes of an image alone in its prompt."""
         size = (image.shape[-2], image.shape[-1])
         if size not in self._grids:  # the processor resizes and cuts pixels to find it, and only the size matters
-            merge = self.processor.image_processor.merge_size
-            found = self.processor.image_processor([image], do_rescale=False, return_tensors="pt")["image_grid_thw"][0]
-            self._grids[size] = int(found[1]) // merge, int(found[2]) // merge
+            self._grids[size] = token_grid(self.processor, *size)
         return self._grids[size]
 
     def hidden(
-        self, encoded: EncodedPrompts, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"]
+        self,
+        encoded: EncodedPrompts,
+        tokens: Int[Tensor, "N T"],
+        mask: Bool[Tensor, "N T"],
+        owners: Int[Tensor, " N"] | None = None,
     ) -> Float[Tensor, "N T D"]:
-        """The hidden states that predict each completion token."""
-        rows = encoded.repeat(len(tokens) // len(encoded))
-        harmless = torch.where(self.countable(tokens, mask), tokens, self.tokenizer.pad_token_id)
-        inputs = rows.model_inputs()
-        inputs["input_ids"] = torch.cat([inputs["input_ids"], harmless], 1)
-        inputs["attention_mask"] = torch.cat([inputs["attention_mask"], mask.to(inputs["attention_mask"].dtype)], 1)
-        if (types := inputs.get("mm_token_type_ids")) is not None:
-            inputs["mm_token_type_ids"] = torch.cat([types, types.new_zeros(tokens.shape)], 1)
-        states = self.backbone.base_model(**inputs, use_cache=False).last_hidden_state
-        return states[:, encoded.length - 1 : -1]
+        """The hidden states that predict each completion token; what stands outside the mask means nothing.
+
+        Args:
+            encoded: The prompts.
+            tokens: Completions, padded on the right.
+            mask: True on the tokens of each completion.
+            owners: The prompt that each completion continues, in rising order; by default every prompt has as many
+                completions, prompt by prompt.
+        """
+        if owners is None:
+            owners = torch.arange(len(encoded), device=tokens.device).repeat_interleave(len(tokens) // len(encoded))
+        harmless = torch.where(self.countable(tokens, mask), tokens, self.filler)
+        return self.layout.hidden(self, encoded, harmless, mask, owners)
 
     def head(self, hidden: Float[Tensor, "n D"]) -> Float[Tensor, "n V"]:
         """Logits, with -inf for tokens that stand for pictures."""
         logits = self.backbone.get_output_embeddings()(hidden)
         return logits.index_fill(-1, torch.tensor(self.placeholders, device=logits.device), -torch.inf)
 
+    def micro_batches(self, encoded: EncodedPrompts, mask: Bool[Tensor, "N T"], budget: int) -> list[MicroBatch]:
+        """The completions of all prompts, in parts of `budget` tokens that go through the model at once."""
+        return micro_batches(self.layout, encoded, mask, budget)
+
     def score(
-        self, encoded: EncodedPrompts, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"], temperature: float = 1.0
+        self,
+        encoded: EncodedPrompts,
+        tokens: Int[Tensor, "N T"],
+        mask: Bool[Tensor, "N T"],
+        temperature: float = 1.0,
+        owners: Int[Tensor, " N"] | None = None,
     ) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
         """Log-probability of each token and entropy of the distribution it came from, in nats."""
-        hidden = self.hidden(encoded, tokens, mask)
+        hidden = self.hidden(encoded, tokens, mask, owners)
         return token_statistics(hidden, self.head, tokens, self.countable(tokens, mask), temperature)
 
     def countable(self, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Bool[Tensor, "N T"]:
@@ -126,18 +151,17 @@ class Policy(nn.Module):
         return torch.tensor([pieces[0] for pieces in ids], device=self.device)
 
     def without_adapters(self) -> AbstractContextManager[None]:
-        """A context in which the policy is the model it started from."""
+        """A context in which the policy is what it started from: its base, with the adapter it was given if any."""
         if not isinstance(self.adapted, PeftModel):
             raise ValueError(
                 "`reference` AdapterOff needs adapters to switch off, and this policy learns its own weights; "
                 "use FrozenCopy, or a LoRA adaptation."
             )
-        switched_off: AbstractContextManager[None] = self.adapted.disable_adapter()
-        return switched_off
+        return as_started(self.adapted)
 
     def save(self, folder: Path) -> None:
         """Write an ordinary checkpoint folder: weights (adapters alone, where there are some) and processor."""
-        self.adapted.save_pretrained(folder)  # type: ignore[operator]
+        save_learned(self.adapted, folder)
         self.processor.save_pretrained(folder)
 
     def _processed(self, prompts: PromptBatch, grammar: Grammar) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vlcal.functional.vocabulary import distillation_kl
 from vlcal.policy.encode import EncodedPrompts
+from vlcal.policy.micro_batch import UNLIMITED
 from vlcal.policy.policy import Policy
 
 
@@ -49,10 +50,16 @@ class Reference(ABC):
         tokens: Int[Tensor, "N T"],
         mask: Bool[Tensor, "N T"],
         temperature: float,
+        budget: int = UNLIMITED,
     ) -> Float[Tensor, "N T"]:
         """Log-probabilities of the tokens under the reference, in nats, without gradient."""
+        found = torch.zeros(tokens.shape, device=tokens.device)
         with self.model(policy) as reference:
-            return reference.score(encoded, tokens, mask, temperature)[0]
+            for part in reference.micro_batches(encoded, mask, budget):
+                found[part.rows] = reference.score(
+                    part.encoded, tokens[part.rows], mask[part.rows], temperature, part.owners
+                )[0]
+        return found
 
     def divergence(
         self,
@@ -62,15 +69,18 @@ class Reference(ABC):
         tokens: Int[Tensor, "N T"],
         mask: Bool[Tensor, "N T"],
         held: Bool[Tensor, "N T"],
+        owners: Int[Tensor, " N"] | None = None,
     ) -> Float[Tensor, ""]:
         """Exact KL of the policy, whose hidden states are given, from the reference, in nats, meaned over `held`."""
         with self.model(policy) as reference, torch.no_grad():
-            target = reference.hidden(encoded, tokens, mask)
+            target = reference.hidden(encoded, tokens, mask, owners)
         return distillation_kl(target, hidden, reference.head, policy.head, held)
 
 
 class AdapterOff(Reference):
-    """The policy's own weights with its adapters disabled: no second model in memory.
+    """The policy's own weights as they were when training started: no second model in memory.
+
+    Adapters are switched off; where they started from an existing adapter, that one is put in their place.
 
     Args:
         anchor: Factor on the exact KL of the policy from the reference, in nats, averaged over the tokens that the
@@ -78,15 +88,25 @@ class AdapterOff(Reference):
     """
 
     def attach(self, policy: Policy) -> None:
-        """Refuse a policy without adapters."""
+        """Refuse a policy without adapters, and one whose adapters change what its images look like."""
         with policy.without_adapters():
             pass
+        if not policy.vision_frozen:
+            raise ValueError(
+                "`reference` AdapterOff shares the image features with the policy, so the vision tower must stay as it "
+                "is; this policy's learns. Use LanguageLayers, or an objective without reference and `anchor` 0."
+            )
 
     @contextmanager
     def model(self, policy: Policy) -> Iterator[Policy]:
-        """The policy without its adapters."""
-        with policy.without_adapters():
-            yield policy
+        """The policy as it was, without dropout."""
+        was_training = policy.training
+        policy.eval()
+        try:
+            with policy.without_adapters():
+                yield policy
+        finally:
+            policy.train(was_training)
 
 
 class FrozenCopy(Reference):

@@ -57,21 +57,13 @@ class TransformersEngine(RolloutEngine):
         """Completions with the log-probabilities they were drawn with."""
         recorder = _SampledLogProbs(self.temperature)
         settings = self._settings(policy, group_size)
-        with _sampling(policy), torch.random.fork_rng([policy.device] if policy.device.type == "cuda" else []):
+        with sampling(policy), torch.random.fork_rng([policy.device] if policy.device.type == "cuda" else []):
             torch.manual_seed(seed)
             written = policy.backbone.generate(
                 **encoded.model_inputs(), generation_config=settings, logits_processor=LogitsProcessorList([recorder])
             )
-        tokens = written[:, encoded.length :].clone()
-        mask = _until_end(tokens, _end_tokens(policy))
-        log_probs = recorder.log_probs(written, encoded.length)
-        return Rollouts(
-            tokens=tokens,
-            mask=mask,
-            log_probs=log_probs.masked_fill(~mask, 0.0),
-            texts=tuple(_text(policy, row, counts) for row, counts in zip(tokens, mask, strict=True)),
-            truncated=~torch.isin(tokens, _end_tokens(policy)).any(1),
-            group_size=group_size,
+        return rollouts(
+            policy, written[:, encoded.length :].clone(), recorder.log_probs(written, encoded.length), group_size
         )
 
     def _settings(self, policy: Policy, group_size: int) -> GenerationConfig:
@@ -83,13 +75,13 @@ class TransformersEngine(RolloutEngine):
             max_new_tokens=self.max_new_tokens,
             num_return_sequences=group_size,
             suppress_tokens=policy.placeholders,
-            eos_token_id=_end_tokens(policy).tolist(),
+            eos_token_id=end_tokens(policy).tolist(),
             pad_token_id=policy.tokenizer.pad_token_id,
         )
 
 
 @contextmanager
-def _sampling(policy: Policy) -> Iterator[None]:
+def sampling(policy: Policy) -> Iterator[None]:
     """A context without dropout and without the checkpoint's own generation settings.
 
     `generate` fills every setting that is left open from the latter: a repetition penalty found there would sample
@@ -129,7 +121,22 @@ class _SampledLogProbs(LogitsProcessor):
             self._noted.append(self._pending.gather(1, chosen[:, None])[:, 0])
 
 
-def _end_tokens(policy: Policy) -> Int[Tensor, " ends"]:
+def rollouts(policy: Policy, tokens: Int[Tensor, "N T"], log_probs: Float[Tensor, "N T"], group_size: int) -> Rollouts:
+    """The record of what was sampled; what stands behind the first end token of a row is padding."""
+    ends = end_tokens(policy)
+    mask = _until_end(tokens, ends)
+    return Rollouts(
+        tokens=tokens,
+        mask=mask,
+        log_probs=log_probs.masked_fill(~mask, 0.0),
+        texts=tuple(_text(policy, row, counts) for row, counts in zip(tokens, mask, strict=True)),
+        truncated=~torch.isin(tokens, ends).any(1),
+        group_size=group_size,
+    )
+
+
+def end_tokens(policy: Policy) -> Int[Tensor, " ends"]:
+    """Tokens that end a completion."""
     ends = policy.backbone.generation_config.eos_token_id
     ends = policy.tokenizer.eos_token_id if ends is None else ends
     return torch.tensor(ends if isinstance(ends, list) else [ends], device=policy.device)
@@ -147,6 +154,6 @@ def _text(policy: Policy, tokens: Int[Tensor, " T"], mask: Bool[Tensor, " T"]) -
 
 def written_tokens(policy: Policy, tokens: Int[Tensor, " T"], mask: Bool[Tensor, " T"]) -> list[int]:
     """The tokens of one completion without its end token."""
-    ends = set(_end_tokens(policy).tolist())
+    ends = set(end_tokens(policy).tolist())
     kept: list[int] = tokens[mask].tolist()
     return kept[:-1] if kept and kept[-1] in ends else kept

@@ -11,7 +11,7 @@ from vlcal.verifiers.exact import normalized
 _DECORATION = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\b|[*_`${}]")
 _LEAD = re.compile(r"(?:the\s+)?(?:correct\s+)?(?:answer|option|choice)(?:\s+is)?(?:\s*:\s*|\s+)", re.IGNORECASE)
 _CHOICE = re.compile(
-    r"(?:\(([A-J])\)[.:]?|\[([A-J])\][.:]?|([A-J])(?:[.):](?=\s|$)|$))\s*(.*)", re.IGNORECASE | re.DOTALL
+    r"(?:\(([A-J])\)[.:]?|\[([A-J])\][.:]?|([A-J])(?:[):]|\.(?=\s|$)|$))\s*(.*)", re.IGNORECASE | re.DOTALL
 )
 
 
@@ -22,13 +22,22 @@ class Choice(NamedTuple):
     text: str
 
 
+def undecorated(written: str) -> str:
+    r"""A text without the marks of LaTeX and Markdown around its words.
+
+    >>> undecorated("**two** cats"), undecorated("5\\text{ cm}")
+    ('two cats', '5 cm')
+    """
+    return " ".join(_DECORATION.sub(" ", written).split())
+
+
 def choice(written: str) -> Choice:
     r"""The letter and the text in the many ways an option is written.
 
     >>> choice("**(b)** Two cats"), choice("\\text{C}"), choice("a cat")
     (Choice(letter='B', text='two cats'), Choice(letter='C', text=''), Choice(letter=None, text='a cat'))
     """
-    plain = " ".join(_DECORATION.sub(" ", written).split())
+    plain = undecorated(written)
     lead = _LEAD.match(plain)
     plain = plain[lead.end() :] if lead else plain
     found = _CHOICE.fullmatch(plain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from vlcal.verifiers.base import Verifier
 from vlcal.verifiers.equality_process import EqualityProcess
@@ -22,7 +23,7 @@ class MathVerifier(Verifier):
     def __init__(self, timeout: float = 5.0) -> None:
         if not timeout > 0:
             raise ValueError(f"`timeout` must be more than 0 seconds, since a comparison takes time; got {timeout}.")
-        self._process = EqualityProcess(timeout)
+        self.timeout = timeout
 
     def __call__(self, answer: str | None, target: str) -> float:
         """1 where both are known to be equal."""
@@ -32,4 +33,10 @@ class MathVerifier(Verifier):
             return 1.0
         if _WORDS.fullmatch(target.strip()):
             return 0.0
-        return float(self._process.equal(answer, target))
+        return float(_process(self.timeout).equal(answer, target))
+
+
+@cache
+def _process(timeout: float) -> EqualityProcess:
+    """One child for all verifiers alike: every prompt may carry its own, and a child takes seconds to start."""
+    return EqualityProcess(timeout)

@@ -8,6 +8,13 @@ from vlcal.verifiers.base import Verifier
 
 _DECIMAL = r"[+-]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _NUMBER = re.compile(rf"({_DECIMAL})(?:\s*/\s*({_DECIMAL}))?", re.ASCII)
+_MARKS = re.compile(r"\\(?:text|textbf|mathrm|mathbf|operatorname|circ|,|;|!|(?=[%$ ]))|[{}^]")
+_UNIT = re.compile(r"(?:[^\W\d_]|[\s./·²³°%$])*")
+# What stands behind a number and is no unit of it.
+_NO_UNIT = re.compile(
+    r"\b(?:k|bn|hundreds?|thousands?|millions?|billions?|trillions?|dozens?|and|or|to|than|more|less|fewer|times|x|y|pi|π)\b",
+    re.IGNORECASE,
+)
 
 
 def number(text: str) -> float | None:
@@ -21,6 +28,24 @@ def number(text: str) -> float | None:
         return None
     numerator, denominator = (float((part or "1").replace(",", "")) for part in found.groups())
     return numerator / denominator if denominator else None
+
+
+def quantity(text: str) -> float | None:
+    r"""The number a text consists of, with or without a currency before it and a unit behind it; or None.
+
+    Words that scale a number (`3 million`) are no units: what they mean is not guessed.
+
+    >>> quantity(r"5\text{ cm}"), quantity("$5"), quantity(r"30^\circ"), quantity("3 or 4"), quantity("3 million")
+    (5.0, 5.0, 30.0, None, None)
+    """
+    plain = _MARKS.sub(" ", text).strip().lstrip("$€£¥ ").replace("\N{MINUS SIGN}", "-")
+    found = _NUMBER.match(plain)
+    if found is None:
+        return None
+    unit = plain[found.end() :]
+    if not _UNIT.fullmatch(unit) or _NO_UNIT.search(unit):
+        return None
+    return number(found[0])
 
 
 class NumericVerifier(Verifier):

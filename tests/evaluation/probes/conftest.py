@@ -1,0 +1,5 @@
+"""Studies to probe."""
+
+from tests.evaluation.probes.studies import make_study, splitting
+
+__all__ = ["make_study", "splitting"]

@@ -1,0 +1,118 @@
+"""Completions of whole groups, decoded over one shared prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from vlcal.policy import Frozen, GroupEngine, Policy, TransformersEngine
+from vlcal.policy.packing import Plain
+from vlcal.text import Grammar
+from vlcal.types import PromptBatch, Rollouts
+
+
+@pytest.fixture
+def policy(build: Callable[..., Policy], leaning: Callable[[Policy, list[int], float], Policy]) -> Policy:
+    """A policy that likes to stop, so that completions end at different steps."""
+    made = build(Frozen())
+    return leaning(made, [made.tokenizer.eos_token_id], 4.0)
+
+
+def sample(
+    policy: Policy, prompts: PromptBatch, grammar: Grammar, engine: TransformersEngine, size: int = 3
+) -> Rollouts:
+    return engine.sample(policy, policy.encode(prompts, grammar), size, seed=5)
+
+
+def test_the_likeliest_completions_are_those_of_generate(policy: Policy, mixed: PromptBatch, grammar: Grammar) -> None:
+    cold = {"max_new_tokens": 12, "temperature": 1e-4}
+
+    ours, theirs = (sample(policy, mixed, grammar, kind(**cold)) for kind in (GroupEngine, TransformersEngine))
+
+    assert ours.texts == theirs.texts
+    assert torch.equal(ours.tokens[ours.mask], theirs.tokens[theirs.mask])
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.6, 0.95)])
+@torch.no_grad()
+def test_log_probs_at_sampling_equal_those_of_the_scoring_pass(
+    policy: Policy, mixed: PromptBatch, grammar: Grammar, temperature: float, top_p: float
+) -> None:
+    rollouts = sample(policy, mixed, grammar, GroupEngine(12, temperature, top_p))
+
+    scored, _ = policy.score(policy.encode(mixed, grammar), rollouts.tokens, rollouts.mask, temperature)
+    torch.testing.assert_close(rollouts.log_probs, scored, rtol=1e-4, atol=1e-4)
+    assert len(set(rollouts.mask.sum(1).tolist())) > 3  # they ended at different steps
+    assert torch.equal(rollouts.truncated, ~(rollouts.tokens == policy.tokenizer.eos_token_id).any(1))
+
+
+def test_tokens_come_as_often_as_their_probability_says(
+    frozen_policy: Policy, mixed: PromptBatch, grammar: Grammar
+) -> None:
+    drawn = sample(frozen_policy, mixed.select([0]), grammar, GroupEngine(1), size=4000).tokens[:, 0]
+    encoded = frozen_policy.encode(mixed.select([0]), grammar)
+    start = torch.zeros(1, 1, dtype=torch.long)
+    with torch.no_grad():
+        probs = frozen_policy.head(frozen_policy.hidden(encoded, start, torch.ones_like(start, dtype=torch.bool))[0])[0]
+    expected = 4000 * probs.softmax(-1)
+    likely = expected > 20
+
+    counts = torch.bincount(drawn, minlength=len(probs))
+
+    chi_square = ((counts - expected)[likely] ** 2 / expected[likely]).sum()
+    assert chi_square < likely.sum() + 4 * (2 * likely.sum()) ** 0.5
+
+
+def test_top_p_samples_from_the_fewest_tokens_that_hold_the_share() -> None:
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(1000, -1)
+    uniform = torch.linspace(0, 1 - 1e-6, 1000)
+
+    tokens, log_probs = GroupEngine(1, top_p=0.75)._draw(logits, uniform)
+
+    assert torch.bincount(tokens).tolist() == [625, 375]  # 0.5 and 0.3, of 0.8
+    assert log_probs[0].exp() == pytest.approx(0.5)  # as stated, before the tail was cut
+
+
+def test_who_else_is_in_the_batch_changes_no_prompt_s_share(
+    policy: Policy, mixed: PromptBatch, grammar: Grammar
+) -> None:
+    together = sample(policy, mixed, grammar, GroupEngine(12))
+
+    alone = sample(policy, mixed.select([0]), grammar, GroupEngine(12))
+
+    assert alone.texts == together.texts[:3]
+
+
+def test_a_policy_without_packed_rows_samples_with_generate(
+    frozen_policy: Policy, mixed: PromptBatch, grammar: Grammar
+) -> None:
+    packed = frozen_policy.layout
+    try:
+        frozen_policy.__dict__["layout"] = Plain()
+        ours, theirs = (sample(frozen_policy, mixed, grammar, kind(6)) for kind in (GroupEngine, TransformersEngine))
+    finally:
+        frozen_policy.__dict__["layout"] = packed
+
+    assert ours.texts == theirs.texts
+
+
+@torch.no_grad()
+def test_the_prompt_passes_the_model_once_per_group(policy: Policy, mixed: PromptBatch, grammar: Grammar) -> None:
+    encoded = policy.encode(mixed, grammar)
+    assert policy.layout
+    passed: list[int] = []
+
+    def count(module: object, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: object) -> None:
+        passed.append(kwargs["inputs_embeds"].shape[:2].numel())
+
+    hook = policy.backbone.get_decoder().register_forward_hook(count, with_kwargs=True)
+    rollouts = GroupEngine(12).sample(policy, encoded, 3, seed=5)
+    hook.remove()
+
+    assert passed[0] == 4 * encoded.length
+    steps = rollouts.mask.sum(0)[:-1].tolist()  # completions that write on after each step
+    assert all(paid <= 12 for paid in passed[1:])
+    assert sum(passed[1:]) < 1.5 * sum(steps)  # ended ones are not paid for, but to fill up a prompt's row

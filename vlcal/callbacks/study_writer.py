@@ -1,0 +1,215 @@
+"""Probes and readouts over the responses of an evaluation."""
+
+from __future__ import annotations
+
+import json
+import math
+from abc import abstractmethod
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from vlcal.callbacks.observer import Observer
+from vlcal.evaluation.probes import Probe
+from vlcal.evaluation.readouts import Readout
+from vlcal.evaluation.study import Study
+from vlcal.evaluation.summary import known_auroc
+from vlcal.modules import ReinforcementModule
+from vlcal.pipeline import draw_seed
+from vlcal.types import Experience
+
+TRUTHS = {"overall": "correct", "visual": "read_right", "reasoning": "reasoned_right"}
+
+
+class StudyWriter(Observer):
+    """Asks more of the responses of an evaluation and writes what came out when it ends.
+
+    The file appears when it is complete, in place of that of an earlier evaluation.
+
+    Args:
+        path: The file. On several ranks each writes its own share, from the second rank on as `NAME.1.SUFFIX`, ...
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._columns: dict[str, list[Tensor]] = defaultdict(list)
+        self._ids: list[str] = []
+
+    @abstractmethod
+    def ask(self, study: Study) -> Mapping[str, Tensor]:
+        """Figures of each response, by name."""
+
+    @abstractmethod
+    def written(self, ids: list[str], columns: Mapping[str, Tensor]) -> str:
+        """What the file holds, from the figures of all responses."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse, before anything heavy is done, a module that has no policy to ask.
+
+        Raises:
+            ValueError: If it is no ReinforcementModule.
+        """
+        if not isinstance(pl_module, ReinforcementModule):
+            raise ValueError(
+                f"`{type(self).__name__}` needs the policy and the pipeline of a ReinforcementModule, to ask again; "
+                f"{type(pl_module).__name__} is none. Take it out of `trainer.callbacks` for this run."
+            )
+
+    def observe(self, trainer: Trainer, pl_module: LightningModule, experience: Experience, stage: str) -> None:
+        if stage == "train":
+            return
+        assert isinstance(pl_module, ReinforcementModule)  # as `setup` made sure
+        sampling = pl_module.sampling
+        with pl_module.pipeline.looking():
+            study = Study(
+                pl_module.policy,
+                pl_module.pipeline,
+                sampling.validation,
+                experience,
+                pl_module.policy.encode(experience.prompts, pl_module.pipeline.reader.grammar),
+                draw_seed(sampling.seed, "study"),
+                sampling.token_budget,
+            )
+            for name, values in self.ask(study).items():
+                self._columns[name].append(values.detach().float().cpu())
+        self._ids += [experience.prompts.ids[owner] for owner in study.owners]
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._forget()
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._forget()
+
+    def on_predict_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._forget()
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._publish(trainer)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._publish(trainer)
+
+    def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._publish(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave nothing half-written behind."""
+        self._forget()
+        self._partial(trainer).unlink(missing_ok=True)
+
+    def _forget(self) -> None:
+        self._columns.clear()
+        self._ids.clear()
+
+    def _publish(self, trainer: Trainer) -> None:
+        if not self._ids:
+            return
+        text = self.written(self._ids, {name: torch.cat(parts) for name, parts in self._columns.items()})
+        partial = self._partial(trainer)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        # Half a surrogate pair, which UTF-8 cannot hold, becomes its escape, which is how JSON spells it.
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        partial.replace(self._own(trainer))
+        self._forget()
+
+    def _own(self, trainer: Trainer) -> Path:
+        rank = trainer.global_rank
+        return self.path if rank == 0 else self.path.with_suffix(f".{rank}{self.path.suffix}")
+
+    def _partial(self, trainer: Trainer) -> Path:
+        own = self._own(trainer)
+        return own.with_name(f".{own.name}.partial")
+
+
+class ProbeWriter(StudyWriter):
+    """Runs probes and writes what they found as one JSON object: name of the probe -> its summary.
+
+    `vlcal report` finds the file beside the predictions if it is named like them: after.jsonl, after.probes.json.
+
+    Args:
+        path: The JSON file.
+        probes: Probe of each name; a CorruptionCurve named `corruption` is drawn in the report.
+    """
+
+    def __init__(self, path: Path, probes: Mapping[str, Probe]) -> None:
+        super().__init__(path)
+        self.probes = _named("probes", probes)
+
+    def ask(self, study: Study) -> Mapping[str, Tensor]:
+        found = {name: probe(study) for name, probe in self.probes.items()}
+        return {f"{name}/{column}": values for name, columns in found.items() for column, values in columns.items()}
+
+    def written(self, ids: list[str], columns: Mapping[str, Tensor]) -> str:
+        summaries: dict[str, Any] = {}
+        for name, probe in self.probes.items():
+            start = f"{name}/"
+            own = {key.removeprefix(start): values for key, values in columns.items() if key.startswith(start)}
+            summaries[name] = probe.summarize(own)
+        return json.dumps(summaries, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+class ReadoutWriter(StudyWriter):
+    """Reads confidences out of each response in several ways and writes them side by side, one JSON line per response.
+
+    A line holds id, correct, read_right, reasoned_right, and NAME_KIND for each readout and kind of confidence, null
+    where there is none: `vlcal score` takes the file with `--confidence NAME_overall`. The AUROC of each is logged,
+    where a response without the confidence counts as the least sure.
+
+    Args:
+        path: The JSON Lines file.
+        readouts: Readout of each name.
+    """
+
+    def __init__(self, path: Path, readouts: Mapping[str, Readout]) -> None:
+        super().__init__(path)
+        self.readouts = _named("readouts", readouts)
+
+    def ask(self, study: Study) -> Mapping[str, Tensor]:
+        said = study.experience.responses
+        columns = {name: getattr(said, name) for name in TRUTHS.values()}
+        for name, readout in self.readouts.items():
+            columns |= {f"{name}_{kind}": values for kind, values in readout(study).items()}
+        return columns
+
+    def written(self, ids: list[str], columns: Mapping[str, Tensor]) -> str:
+        lines = []
+        for row, name in enumerate(ids):
+            figures = {key: float(values[row]) for key, values in columns.items()}
+            known = {key: round(value, 6) if math.isfinite(value) else None for key, value in figures.items()}
+            lines.append(json.dumps({"id": name, **known}, ensure_ascii=False, allow_nan=False) + "\n")
+        return "".join(lines)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._log(pl_module, "val")
+        super().on_validation_epoch_end(trainer, pl_module)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._log(pl_module, "test")
+        super().on_test_epoch_end(trainer, pl_module)
+
+    def _log(self, pl_module: LightningModule, stage: str) -> None:
+        columns = {name: torch.cat(parts) for name, parts in self._columns.items()}
+        figures = {}
+        for name, values in columns.items():
+            truth = columns.get(TRUTHS.get(name.rpartition("_")[2], ""))
+            if truth is not None:
+                figures[f"{stage}/readout/{name}/auroc"] = known_auroc(values, truth)
+        pl_module.log_dict({name: value for name, value in figures.items() if not math.isnan(value)})
+
+
+Part = TypeVar("Part")
+
+
+def _named(setting: str, parts: Mapping[str, Part]) -> dict[str, Part]:
+    """The parts, if there are some and their names can be told from what they find."""
+    bad = [name for name in parts if not name or "/" in name]
+    if bad or not parts:
+        raise ValueError(
+            f"`{setting}` must map a name without a slash to each part, one at least; got {bad or 'none at all'}."
+        )
+    return dict(parts)

@@ -1,0 +1,79 @@
+"""What there is to know about a benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vlcal.data.records import Ask, Columns, Row, images_of, listed, text_of, with_options, without_placeholders
+from vlcal.data.rules import AnswerRule
+
+SHOWN = "Answer the question that is shown in the image."
+
+
+@dataclass(frozen=True)
+class BenchmarkSpec:
+    """A benchmark, declared.
+
+    Args:
+        path: Id on the hub.
+        split: Split that is judged; several are joined by `+`.
+        layouts: Columns of the copies in circulation, the usual one first; the first that a copy has is used.
+        rule: How the right answer is kept, and what judges responses.
+        names: Configurations that are joined; None where there is only one.
+        ask: From a row to what the policy is asked.
+        where: Value that a column must have, by column, where rows of several benchmarks share a table.
+        least_images: Fewest images of a row.
+        held_out: Share that is held out of a training set, in (0, 1); 0 for sets that are for judging only.
+    """
+
+    path: str
+    split: str
+    layouts: tuple[Columns, ...]
+    rule: AnswerRule
+    names: tuple[str | None, ...] = (None,)
+    ask: Ask = listed
+    where: Mapping[str, str] = field(default_factory=dict)
+    least_images: int = 1
+    held_out: float = 0.0
+
+    def wanted(self, row: Row) -> bool:
+        """Whether a row belongs to the benchmark."""
+        return all(row.get(column) == value for column, value in self.where.items())
+
+
+def shown_in_image(row: Row, columns: Columns, options: tuple[str, ...]) -> str:
+    """The same request for all: question and options stand in the image."""
+    return f"{SHOWN} Give the letter of the right option."
+
+
+def shown_if_empty(row: Row, columns: Columns, options: tuple[str, ...]) -> str:
+    """The question, or a request to read it in the image where the row has none."""
+    return listed(row, columns, options) if str(row.get(columns.question) or "").strip() else SHOWN
+
+
+def with_hint(row: Row, columns: Columns, options: tuple[str, ...]) -> str:
+    """The context of ScienceQA before the question."""
+    hint = str(row.get("hint") or "").strip()
+    asked = listed(row, columns, options)
+    return f"Context: {hint}\n{asked}" if hint else asked
+
+
+def with_option_text(row: Row, columns: Columns, options: tuple[str, ...]) -> str:
+    """The options of We-Math, which are one text that has the letters already."""
+    return f"{listed(row, columns, options)}\n{text_of(row, 'option').strip()}"
+
+
+def with_precision(row: Row, columns: Columns, options: tuple[str, ...]) -> str:
+    """The unit and the precision that MathVista asks an answer in."""
+    question = without_placeholders(text_of(row, columns.question), len(images_of(row, columns)))
+    unit = str(row.get("unit") or "").strip()
+    asked = f"{question} (Unit: {unit})" if unit else question
+    kind, digits = row.get("answer_type"), row.get("precision")
+    if not options and kind == "integer":
+        asked += "\nAnswer with a whole number."
+    if not options and kind == "float" and digits is not None:
+        asked += f"\nAnswer with a number of {int(digits)} decimal place{'s' if int(digits) != 1 else ''}."
+    if not options and kind == "list":
+        asked += "\nAnswer with a list in Python, such as [1, 2, 3]."
+    return with_options(asked, options)

@@ -1,0 +1,150 @@
+"""Questions about images as Lightning takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
+
+from vlcal.data.bad_rows import BadRows, RefuseBadRows
+from vlcal.data.images import ImageSize
+from vlcal.data.questions import Questions
+from vlcal.data.records import Record, prompts_of
+from vlcal.data.sources import Source, draw
+
+
+class SeededOrder(Sampler[int]):
+    """Every index once, in an order that seed and epoch decide, so that a resumed run meets what it would have met.
+
+    Args:
+        count: Indices in all.
+        seed: Of every order.
+    """
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count = count
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        rng = torch.Generator().manual_seed(int(draw(f"order {self.seed} {self.epoch}") * 2**48))
+        return iter(torch.randperm(self.count, generator=rng).tolist())
+
+
+def prompt_loader(
+    questions: Dataset[Record], order: Sampler[int], batch_size: int, workers: int, image_size: ImageSize
+) -> DataLoader[Any]:
+    """Batches of prompts, their images decoded by the workers."""
+    return DataLoader(
+        questions,
+        batch_size=batch_size,
+        sampler=order,
+        collate_fn=partial(prompts_of, size=image_size),
+        num_workers=workers,
+    )
+
+
+def checked_loading(batch_size: int, workers: int) -> None:
+    """Refuse sizes that no loader takes.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1; got {batch_size}.")
+    if workers < 0:
+        raise ValueError(f"`workers` must be 0 or more processes; got {workers}.")
+
+
+class VisionQuestions(lightning.LightningDataModule):
+    """Questions about images from files or the hub; every row is checked, and every image found, before any is used.
+
+    Args:
+        train: What to learn from.
+        validation: What to validate, test and predict on.
+        batch_size: Prompts a step.
+        workers: Processes that decode images; 0 decodes in the main one.
+        seed: Of the order of the training rows.
+        image_size: Bounds on the pixels of an image.
+        bad_rows: What happens to rows that are not what they should be.
+    """
+
+    def __init__(
+        self,
+        train: Source | None = None,
+        validation: Source | None = None,
+        batch_size: int = 8,
+        workers: int = 0,
+        seed: int = 0,
+        image_size: ImageSize = ImageSize(),
+        bad_rows: BadRows = RefuseBadRows(),
+    ) -> None:
+        super().__init__()
+        checked_loading(batch_size, workers)
+        self.sources = {"train": train, "validation": validation}
+        self.batch_size = batch_size
+        self.workers = workers
+        self.seed = seed
+        self.image_size = image_size
+        self.bad_rows = bad_rows
+        self._read: dict[str, Questions] = {}
+
+    def setup(self, stage: str) -> None:
+        """Check every row that the command needs, before the policy is loaded."""
+        names = ("train", "validation") if stage == "fit" else ("validation",)
+        for name in names:
+            if self.sources[name] is not None:
+                self.questions(name)
+
+    def questions(self, name: str) -> Questions:
+        """The checked questions of `train` or `validation`; read once.
+
+        Raises:
+            ValueError: If there is no such source, or bad rows are refused.
+        """
+        source = self.sources[name]
+        if source is None:
+            raise ValueError(f"`{name}` must be a source of questions for this command; got none.")
+        if name not in self._read:
+            self._read[name] = source.questions(self.bad_rows)
+        return self._read[name]
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """The training rows in an order drawn from seed and epoch."""
+        found = self.questions("train")
+        order = SeededOrder(len(found), self.seed)
+        return prompt_loader(found, order, self.batch_size, self.workers, self.image_size)
+
+    def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
+        """The validation rows in the order of the table; no loader where a training run has none."""
+        if (
+            self.sources["validation"] is None
+            and self.trainer is not None
+            and self.trainer.state.fn == TrainerFn.FITTING
+        ):
+            return []
+        return self._judged()
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """The validation rows in the order of the table."""
+        return self._judged()
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """The validation rows in the order of the table."""
+        return self._judged()
+
+    def _judged(self) -> DataLoader[Any]:
+        found = self.questions("validation")
+        return prompt_loader(found, SequentialSampler(found), self.batch_size, self.workers, self.image_size)

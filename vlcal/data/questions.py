@@ -1,0 +1,88 @@
+"""A table of questions, every row of it checked before the first is used."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from vlcal.data.bad_rows import BadRow, BadRows
+from vlcal.data.records import Columns, Record, RowReader
+from vlcal.data.tables import Table
+
+Wanted = Callable[[Mapping[str, Any]], bool]
+
+
+class Questions(Dataset[Record]):
+    """The good rows of a table as records. Their images are found, but not decoded, and not kept in memory.
+
+    Args:
+        table: The rows.
+        reader: Makes records of them.
+        bad_rows: What happens to rows that are not what they should be.
+        wanted: Tells the rows that belong to the questions from others in the same table.
+
+    Raises:
+        ValueError: If there is no row, a column that is nowhere in the table, or bad rows that are refused.
+    """
+
+    def __init__(self, table: Table, reader: RowReader, bad_rows: BadRows, wanted: Wanted = lambda row: True) -> None:
+        self.table = table
+        self.reader = reader
+        self.rows: list[int] = []
+        self.texts: list[str] = []
+        bad = self._check(wanted)
+        bad_rows(table.name, bad, len(bad) + len(self.rows))
+        if not self.rows:
+            raise ValueError(f"{table.name} holds no row to ask about. Write one question a row.")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Record:
+        row = self.rows[index]
+        return self.reader(self.table[row], row + 1, self.table.place(row), self.table.folder)
+
+    def select(self, indices: Sequence[int]) -> Questions:
+        """The questions at these places, in this order."""
+        chosen = copy.copy(self)
+        chosen.rows = [self.rows[index] for index in indices]
+        chosen.texts = [self.texts[index] for index in indices]
+        return chosen
+
+    def _check(self, wanted: Wanted) -> list[BadRow]:
+        """Read every row once; keep the good ones, return the others."""
+        bad: list[BadRow] = []
+        seen: set[str] = set()
+        for index in range(len(self.table)):
+            place = self.table.place(index)
+            try:
+                row = self.table[index]
+                seen.update(row)
+                if not wanted(row):
+                    continue
+                record = self.reader(row, index + 1, place, self.table.folder)
+            except ValueError as error:
+                bad.append(BadRow(place, str(error)))
+            else:
+                self.rows.append(index)
+                self.texts.append(record.question)
+        if seen:
+            check_columns(self.reader.columns, seen, self.table.name)
+        return bad
+
+
+def check_columns(columns: Columns, present: set[str], table: str) -> None:
+    """Refuse column names that no row of a table has: a typo there would pass for a table without images.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    absent = [name for name in columns.names if name not in present]
+    if absent:
+        raise ValueError(
+            f"`columns` must name columns of {table}; it has {', '.join(sorted(present))}, but no "
+            f"{', '.join(absent)}. Name the right ones; `images: []` is for questions without images."
+        )

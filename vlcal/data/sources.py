@@ -1,0 +1,170 @@
+"""Where questions come from: files, the hub, and shares of either."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from vlcal.data.bad_rows import BadRows
+from vlcal.data.questions import Questions
+from vlcal.data.records import Columns, RowReader
+from vlcal.data.rules import AnswerRule, AsWritten
+from vlcal.data.tables import JsonTable, MissingTable, hub_table, parquet_table
+
+
+class Source(ABC):
+    """Questions to learn from or to be judged on."""
+
+    @abstractmethod
+    def questions(self, bad_rows: BadRows) -> Questions:
+        """The questions, every row checked.
+
+        Args:
+            bad_rows: What happens to rows that are not what they should be.
+
+        Raises:
+            ValueError: If there are none, or bad rows that are refused.
+        """
+
+
+class JsonLines(Source):
+    """A file with one JSON object a line; paths of images are relative to it.
+
+    Args:
+        path: The file.
+        columns: Which keys hold what.
+        rule: How the right answer is written, and what judges responses against it.
+    """
+
+    def __init__(self, path: Path, columns: Columns = Columns(), rule: AnswerRule = AsWritten()) -> None:
+        if not path.is_file():
+            raise MissingTable(f"`path` must be a JSON Lines file; {path} is not there.")
+        self.path = path
+        self.reader = RowReader(path.name, columns, rule)
+
+    def questions(self, bad_rows: BadRows) -> Questions:
+        """The questions of the file."""
+        return Questions(JsonTable(self.path), self.reader, bad_rows)
+
+
+class Parquet(Source):
+    """A parquet file, or all parquet files in and below a folder; images are stored in it, or paths relative to it.
+
+    Args:
+        path: File or folder. A folder with splits that must stay apart is for `Hub`.
+        columns: Which columns hold what.
+        rule: How the right answer is written, and what judges responses against it.
+    """
+
+    def __init__(self, path: Path, columns: Columns = Columns(), rule: AnswerRule = AsWritten()) -> None:
+        if not path.exists():
+            raise MissingTable(f"`path` must be a parquet file or a folder of them; {path} is not there.")
+        self.path = path
+        self.reader = RowReader(path.name, columns, rule)
+
+    def questions(self, bad_rows: BadRows) -> Questions:
+        """The questions of the file or folder."""
+        return Questions(parquet_table(self.path), self.reader, bad_rows)
+
+
+class Hub(Source):
+    """A data set on the hub, or a local folder that is laid out as one; fetched when it is first needed.
+
+    Args:
+        path: Id such as `hiyouga/geometry3k`, or a folder.
+        split: Name of the split; several are joined by `+`.
+        name: Configuration, where the data set has several.
+        revision: Commit or tag, for a run that can be repeated.
+        columns: Which columns hold what.
+        rule: How the right answer is written, and what judges responses against it.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        split: str = "train",
+        name: str | None = None,
+        revision: str | None = None,
+        columns: Columns = Columns(),
+        rule: AnswerRule = AsWritten(),
+    ) -> None:
+        self.path = path
+        self.split = split
+        self.name = name
+        self.revision = revision
+        self.reader = RowReader(path, columns, rule)
+
+    def questions(self, bad_rows: BadRows) -> Questions:
+        """The questions of the split."""
+        return Questions(hub_table(self.path, self.name, self.split, self.revision), self.reader, bad_rows)
+
+
+class HeldOut(Source):
+    """A share of another source to be judged on, drawn by the text of the question: what `Remaining` leaves out.
+
+    The same question never lands on both sides, whatever the order of the rows and whatever was added to them.
+
+    Args:
+        source: Where the questions come from.
+        share: Share that is held out, in (0, 1).
+    """
+
+    def __init__(self, source: Source, share: float = 0.025) -> None:
+        self.source = source
+        self.share = checked_share(share)
+
+    def questions(self, bad_rows: BadRows) -> Questions:
+        """The questions that are held out."""
+        return held_out(self.source.questions(bad_rows), self.share)
+
+
+class Remaining(Source):
+    """What `HeldOut` with the same source and share leaves to learn from.
+
+    Args:
+        source: Where the questions come from.
+        share: Share that is held out, in (0, 1).
+    """
+
+    def __init__(self, source: Source, share: float = 0.025) -> None:
+        self.source = source
+        self.share = checked_share(share)
+
+    def questions(self, bad_rows: BadRows) -> Questions:
+        """The questions that are not held out."""
+        found = self.source.questions(bad_rows)
+        kept = [index for index, text in enumerate(found.texts) if draw(text) >= self.share]
+        return found.select(kept)
+
+
+def checked_share(share: float) -> float:
+    """The share itself.
+
+    Raises:
+        ValueError: If it leaves nothing on one side.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"`share` must be between 0 and 1, so that both sides get some; got {share}.")
+    return share
+
+
+def held_out(questions: Questions, share: float) -> Questions:
+    """The questions whose draw is below the share.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    kept = [index for index, text in enumerate(questions.texts) if draw(text) < share]
+    if not kept:
+        raise ValueError(f"`share` must hold out at least one of {len(questions)} questions; got {share}. Raise it.")
+    return questions.select(kept)
+
+
+def draw(text: str) -> float:
+    """A number in [0, 1) that is the same for the same text on every machine.
+
+    >>> draw("Find x.") == draw("Find x."), 0 <= draw("Find y.") < 1
+    (True, True)
+    """
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:6], "big") / 2**48

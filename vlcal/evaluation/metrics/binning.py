@@ -1,0 +1,111 @@
+"""Ways to group confidences into bins; every figure that bins names its own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlcal.evaluation.metrics.levels import Floats, Levels, segment_sums
+
+NUDGE = 1e-6  # puts a level on an edge into the bin that starts there, however its division by ten was rounded
+
+
+class Binning(ABC):
+    """Assigns each distinct confidence to a bin."""
+
+    @abstractmethod
+    def sums(self, levels: Levels, *columns: Floats) -> tuple[Floats, ...]:
+        """Each column (B, K) summed over the bins, (B, bins); a bin that nobody is in may be missing."""
+
+
+class FixedBinning(Binning):
+    """Bins whose edges do not depend on the data."""
+
+    @abstractmethod
+    def index(self, value: Floats) -> NDArray[np.intp]:
+        """The bin of each confidence, (K,), ascending."""
+
+    def sums(self, levels: Levels, *columns: Floats) -> tuple[Floats, ...]:
+        starts = starts_of(self.index(levels.value))
+        return tuple(segment_sums(column, starts) for column in columns)
+
+
+class EqualWidth(FixedBinning):
+    """Bins of equal width over [0, 1], each with its lower edge, the last with 1.0 too.
+
+    Args:
+        bins: How many, at least 1.
+    """
+
+    def __init__(self, bins: int = 10) -> None:
+        self.bins = checked(bins)
+
+    def index(self, value: Floats) -> NDArray[np.intp]:
+        return np.minimum(np.floor((value + NUDGE) * self.bins), self.bins - 1).astype(np.intp)
+
+
+class Nearest(FixedBinning):
+    """One bin around each of `steps` + 1 levels from 0 to 1: exact where only those levels are stated.
+
+    Args:
+        steps: How many steps there are from 0 to 1, at least 1.
+    """
+
+    def __init__(self, steps: int = 100) -> None:
+        self.steps = checked(steps)
+
+    def index(self, value: Floats) -> NDArray[np.intp]:
+        return np.floor(value * self.steps + 0.5).astype(np.intp)
+
+
+class PerValue(FixedBinning):
+    """One bin for each distinct confidence."""
+
+    def index(self, value: Floats) -> NDArray[np.intp]:
+        return np.arange(len(value))
+
+    def sums(self, levels: Levels, *columns: Floats) -> tuple[Floats, ...]:
+        return columns
+
+
+class EqualMass(Binning):
+    """Bins of as equal a number of responses as can be had without tearing equal confidences apart.
+
+    Equal confidences share the bin of their middle rank, so that the order of the rows changes nothing; some bins may
+    stay empty. Every draw of a bootstrap has its own edges.
+
+    Args:
+        bins: How many, at least 1.
+    """
+
+    def __init__(self, bins: int = 10) -> None:
+        self.bins = checked(bins)
+
+    def sums(self, levels: Levels, *columns: Floats) -> tuple[Floats, ...]:
+        count = levels.count.astype(np.int64)
+        twice_rank = 2 * np.cumsum(count, -1) - count
+        index = twice_rank * self.bins // np.maximum(2 * count.sum(-1, keepdims=True), 1)
+        draws = len(count)
+        # A level that nobody states in a draw may have the rank behind the last.
+        flat = (np.minimum(index, self.bins - 1) + self.bins * np.arange(draws)[:, None]).ravel()
+        size = draws * self.bins
+        summed = (np.bincount(flat, column.ravel(), size) for column in columns)
+        return tuple(values.astype(np.float64).reshape(draws, self.bins) for values in summed)
+
+
+def starts_of(index: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Where each bin of an ascending index begins."""
+    return np.flatnonzero(np.diff(index, prepend=-1))
+
+
+def checked(bins: int) -> int:
+    """The number of bins, if there can be as many.
+
+    Raises:
+        ValueError: If it is less than 1.
+    """
+    if bins < 1:
+        raise ValueError(f"`bins` must be at least 1; got {bins}. Ten is usual.")
+    return bins

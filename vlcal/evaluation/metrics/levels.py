@@ -1,0 +1,148 @@
+"""Everything that metrics need of many resamples at once: how often each distinct confidence was right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vlcal.evaluation.metrics.absent import AbsentPolicy, WrongAndUnsure
+from vlcal.evaluation.metrics.judged import check_unit
+
+Floats = NDArray[np.float64]
+RIGHT = 0.5  # Where a figure needs a class, an outcome in between counts as right from here on.
+
+
+@dataclass(frozen=True)
+class Levels:
+    """B resamples of the same responses as sums over the K distinct confidences.
+
+    Every metric is a function of these sums, so one implementation serves the value itself (one row, each response
+    counted once) and its bootstrap (a row per draw, each response counted as often as its question was drawn).
+
+    Args:
+        value: The distinct confidences, ascending, (K,).
+        count: Responses with that confidence whose outcome is known, (B, K).
+        credit: Sum of their outcomes, (B, K).
+        square: Sum of their squared outcomes, (B, K); equal to `credit` unless some are partly right.
+        right: How many of them count as right (outcome at least 0.5), (B, K).
+        kept: Responses with that confidence, whether or not the outcome is known, (B, K).
+        stated: How many of `kept` were stated by the model and not filled in, (B, K).
+        asked: All responses, with and without a confidence, (B,).
+    """
+
+    value: Floats
+    count: Floats
+    credit: Floats
+    square: Floats
+    right: Floats
+    kept: Floats
+    stated: Floats
+    asked: Floats
+
+    @cached_property
+    def total(self) -> Floats:
+        """Responses that are scored, (B,)."""
+        total: Floats = self.count.sum(-1)
+        return total
+
+    @cached_property
+    def residual(self) -> Floats:
+        """Sum of confidence minus outcome, (B, K): positive where too sure."""
+        return self.count * self.value - self.credit
+
+    @cached_property
+    def wrong(self) -> Floats:
+        """How many count as wrong, (B, K)."""
+        return self.count - self.right
+
+    @cached_property
+    def accepted(self) -> Floats:
+        """Responses at least as sure as each level, surest level first, (B, K)."""
+        return np.cumsum(self.count[:, ::-1], -1)
+
+    @cached_property
+    def errors(self) -> Floats:
+        """How many of `accepted` are wrong, (B, K)."""
+        return np.cumsum(self.wrong[:, ::-1], -1)
+
+
+class Rows:
+    """Responses sorted by confidence, from which sums per level are had for any weights.
+
+    Args:
+        confidence: In [0, 1], NaN where absent.
+        correct: In [0, 1], NaN where unknown.
+        absent: What a response without a confidence counts as.
+        drawn_with: For each response the column of the weights that counts it; each has its own by default.
+    """
+
+    def __init__(
+        self,
+        confidence: ArrayLike,
+        correct: ArrayLike,
+        absent: AbsentPolicy = WrongAndUnsure(),
+        drawn_with: NDArray[np.intp] | None = None,
+    ) -> None:
+        stated, outcome = np.asarray(confidence, np.float64), np.asarray(correct, np.float64)
+        if stated.ndim != 1 or stated.shape != outcome.shape:
+            raise ValueError(
+                f"`correct` must be a flat array with one outcome per confidence; got {outcome.shape} for "
+                f"{stated.shape}."
+            )
+        check_unit("confidence", stated)
+        check_unit("correct", outcome)
+        filled, scored = absent(stated, outcome)
+        place = np.arange(len(filled)) if drawn_with is None else drawn_with
+        self._width = int(place.max(initial=-1)) + 1
+        # NaN sorts to the end.
+        order, left_out = np.split(np.argsort(filled, kind="stable"), [int((~np.isnan(filled)).sum())])
+        self._drawn_with, self._left_out = place[order], place[left_out]
+        self.value, self._starts = np.unique(filled[order], return_index=True)
+        outcome, known = scored[order], ~np.isnan(scored[order])
+        columns = {
+            "count": known.astype(np.float64),
+            "credit": np.where(known, outcome, 0.0),
+            "square": np.where(known, outcome**2, 0.0),
+            "right": (known & (outcome >= RIGHT)).astype(np.float64),
+            "kept": np.ones(len(order)),
+            "stated": (~np.isnan(stated[order])).astype(np.float64),
+        }
+        # Most are equal to one before them, and every sum costs a pass over all responses of all draws.
+        self._distinct: list[Floats] = []
+        self._which: dict[str, int] = {}
+        for name, column in columns.items():
+            found = (at for at, seen in enumerate(self._distinct) if np.array_equal(seen, column))
+            self._which[name] = next(found, len(self._distinct))
+            if self._which[name] == len(self._distinct):
+                self._distinct.append(column)
+
+    def levels(self, weights: Floats) -> Levels:
+        """Sums over the levels, for each row of whole weights (B, n), or (B, questions) if drawn with those."""
+        drawn = np.take(weights, self._drawn_with, axis=-1)
+        # A column of ones, as most are, needs no product.
+        weighted = [drawn if np.all(column == 1) else drawn * column for column in self._distinct]
+        sums = [segment_sums(values, self._starts) for values in weighted]
+        asked = drawn.sum(-1) + weights[:, self._left_out].sum(-1)
+        return Levels(value=self.value, asked=asked, **{name: sums[at] for name, at in self._which.items()})
+
+    def once(self) -> Levels:
+        """The sums with every response counted once: one row, the data themselves."""
+        return self.levels(np.ones((1, self._width)))
+
+
+def segment_sums(values: Floats, starts: NDArray[np.intp]) -> Floats:
+    """Sums of `values` (B, n) from each start to the next, (B, segments); starts ascend without repeats from 0."""
+    if len(starts) == values.shape[-1]:  # each for itself, or none at all
+        return values
+    sums: Floats = np.add.reduceat(values, starts, axis=-1)
+    return sums
+
+
+def ratio(above: ArrayLike, below: ArrayLike) -> Floats:
+    """`above / below`, NaN where there is nothing to divide by."""
+    above, below = np.broadcast_arrays(np.asarray(above, np.float64), np.asarray(below, np.float64))
+    quotient: Floats = np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
+    return quotient

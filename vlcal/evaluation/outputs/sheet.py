@@ -1,0 +1,214 @@
+"""Tables in files: what stands in which column and row, whatever the file is."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HEAD = 4096  # bytes that are enough to tell what a file is
+DELIMITERS = "\t,;"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The columns of a file, as plain Python values; None where a row has none.
+
+    Args:
+        path: The file, for messages.
+        columns: Values of each column, one per row.
+        rows: The number of each row: its line in JSON Lines, otherwise counted from 1 below the header.
+    """
+
+    path: Path
+    columns: Mapping[str, Sequence[Any]]
+    rows: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, name: str) -> Sequence[Any]:
+        """The cells of a column, or of a field of the JSON objects in it: `average.score`."""
+        column, *inside = [name] if name in self.columns else name.split(".")
+        if column not in self.columns:
+            raise ValueError(f"{self.path}: column `{name}` is not there; it has {', '.join(self.columns)}.")
+        cells = self.columns[column]
+        for part in inside:
+            cells = [cell.get(part) if isinstance(cell, Mapping) else None for cell in cells]
+        return cells
+
+    def refusal(self, row: int, name: str, why: str) -> ValueError:
+        """The error that names file, row and column."""
+        return ValueError(f"{self.path}, row {self.rows[row]}, column `{name}`: {why}")
+
+
+class SheetFormat(ABC):
+    """A kind of file that holds a table, told by its content and never by its name."""
+
+    @abstractmethod
+    def recognises(self, path: Path, head: bytes) -> bool:
+        """Whether the file is of this kind."""
+
+    @abstractmethod
+    def read(self, path: Path) -> Sheet:
+        """The whole table.
+
+        Raises:
+            ValueError: If it is damaged; names the row.
+        """
+
+
+class Parquet(SheetFormat):
+    """Parquet; nested and binary columns, such as images, are left where they are."""
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        return head.startswith(b"PAR1")
+
+    def read(self, path: Path) -> Sheet:
+        try:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+        except ImportError as error:
+            raise ValueError(f"{path}: reading parquet needs pyarrow. Install it: pip install pyarrow") from error
+
+        try:
+            schema = pq.read_schema(path)
+            flat = [field.name for field in schema if not (pa.types.is_nested(field.type) or _is_binary(field.type))]
+            table = pq.read_table(path, columns=flat)
+        except pa.ArrowException as error:
+            raise ValueError(f"{path}: damaged parquet: {error}. Write the file again.") from error
+        return Sheet(path, {name: table.column(name).to_pylist() for name in flat}, range(1, table.num_rows + 1))
+
+
+class Excel(SheetFormat):
+    """The first sheet of an Excel workbook."""
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        if not zipfile.is_zipfile(path):
+            return False
+        with zipfile.ZipFile(path) as archive:
+            return "xl/workbook.xml" in archive.namelist()
+
+    def read(self, path: Path) -> Sheet:
+        try:
+            from openpyxl import load_workbook
+        except ImportError as error:
+            raise ValueError(f'{path}: reading Excel needs openpyxl. Install it: pip install "vlcal[excel]"') from error
+
+        with path.open("rb") as file:  # given a path, it would judge by the suffix
+            workbook = load_workbook(file, read_only=True, data_only=True)
+            rows = [list(row) for row in workbook.worksheets[0].iter_rows(values_only=True)]
+        rows = [row for row in rows if any(cell is not None for cell in row)]
+        if not rows:
+            return Sheet(path, {}, ())
+        return _from_cells(path, [str(name) for name in rows[0]], rows[1:])
+
+
+class JsonArray(SheetFormat):
+    """One JSON array of objects."""
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        return head.lstrip().startswith(b"[")
+
+    def read(self, path: Path) -> Sheet:
+        try:
+            records = json.loads(path.read_text(encoding="utf-8-sig"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}: not JSON: {error}. Write one array of objects.") from error
+        return _from_records(path, enumerate(records, 1))
+
+
+class JsonLines(SheetFormat):
+    """One JSON object a line."""
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        return head.lstrip().startswith(b"{")
+
+    def read(self, path: Path) -> Sheet:
+        with path.open(encoding="utf-8-sig") as lines:
+            numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+            return _from_records(path, ((number, self._row(path, number, line)) for number, line in numbered))
+
+    def _row(self, path: Path, number: int, line: str) -> Any:
+        try:
+            return json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, row {number}: not JSON: {error}. Write one JSON object a line.") from error
+
+
+class Delimited(SheetFormat):
+    """Text with a header, separated by tabs, commas or semicolons: whichever the header has most of."""
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        header = head.decode("utf-8", errors="ignore").splitlines()
+        return b"\0" not in head and bool(header) and any(mark in header[0] for mark in DELIMITERS)
+
+    def read(self, path: Path) -> Sheet:
+        csv.field_size_limit(sys.maxsize)  # a response may be longer than the 128 KiB that csv allows
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = file.readline()
+            file.seek(0)
+            rows = list(csv.reader(file, delimiter=max(DELIMITERS, key=header.count)))
+        return _from_cells(path, rows[0], [row for row in rows[1:] if row])
+
+
+FORMATS: tuple[SheetFormat, ...] = (Parquet(), Excel(), JsonArray(), JsonLines(), Delimited())
+
+
+def read_sheet(path: Path) -> Sheet:
+    """The table in a file: JSON Lines, a JSON array, CSV, TSV, parquet or Excel.
+
+    Raises:
+        ValueError: If the file is missing, empty, damaged or something else; names file and row.
+    """
+    if not path.is_file():
+        raise ValueError(f"`files` must be files with one row per response; {path} is not there.")
+    with path.open("rb") as file:
+        head = file.read(HEAD).removeprefix(b"\xef\xbb\xbf")
+    found = next((kind for kind in FORMATS if kind.recognises(path, head)), None)
+    if found is None:
+        raise ValueError(
+            f"{path} holds no table that can be read. Give JSON Lines, an array of JSON objects, CSV, TSV, parquet "
+            "or Excel."
+        )
+    try:
+        sheet = found.read(path)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8: {error}. Write the file again as UTF-8.") from error
+    if not len(sheet):
+        raise ValueError(f"{path} holds no row, so there is nothing to score.")
+    return sheet
+
+
+def _from_records(path: Path, records: Iterable[tuple[int, Any]]) -> Sheet:
+    kept, rows = [], []
+    for number, record in records:
+        if not isinstance(record, dict):
+            raise ValueError(f"{path}, row {number}: a JSON object is asked for; got {type(record).__name__}.")
+        kept.append(record)
+        rows.append(number)
+    names = dict.fromkeys(name for record in kept for name in record)
+    return Sheet(path, {name: [record.get(name) for record in kept] for name in names}, rows)
+
+
+def _from_cells(path: Path, names: list[str], rows: Sequence[Sequence[Any]]) -> Sheet:
+    names = [name.strip() for name in names]
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{path}: column `{twice[0]}` stands twice in the header. Rename one of them.")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(names):
+            raise ValueError(f"{path}, row {number}: {len(names)} cells are asked for, one per column; got {len(row)}.")
+    return Sheet(path, {name: [row[at] for row in rows] for at, name in enumerate(names)}, range(1, len(rows) + 1))
+
+
+def _is_binary(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))

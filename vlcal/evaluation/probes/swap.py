@@ -1,0 +1,112 @@
+"""What confidences do when a part of the response is another response's."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from scipy.spatial.distance import jensenshannon
+from torch import Tensor
+
+from vlcal.evaluation.levels import CONFIDENCES, levels_at, text_places
+from vlcal.evaluation.probes.base import KINDS, Columns, Probe, counts, known_mean
+from vlcal.evaluation.study import Study
+from vlcal.text import parse
+from vlcal.text.parse import Span
+
+BARELY = 0.1  # a Jensen-Shannon distance up to here is called no reaction
+
+
+class SwappedPart(Probe):
+    """Puts a part of another response in its place and reads the distribution of both confidences anew.
+
+    The response as it was and the altered one are read the same way, so that nothing but the part differs; the visual
+    confidence that the reasoning confidence follows stays as stated. The donor is the next response of the batch, to
+    another prompt, that has the part and says something else in it; without one there is no swap. The distance is the
+    square root of the Jensen-Shannon divergence to base 2, in [0, 1]: 0 where the confidence takes no notice
+    (Endres and Schindelin, 2003).
+    """
+
+    @property
+    @abstractmethod
+    def part(self) -> str:
+        """The part that is swapped."""
+
+    def __call__(self, study: Study) -> Columns:
+        texts = study.experience.rollouts.texts
+        swapped = self.swapped(study)
+        kept = [text if other is not None else "" for text, other in zip(texts, swapped, strict=True)]
+        before = levels_at(study, text_places(study, kept))
+        after = levels_at(study, text_places(study, [text or "" for text in swapped]))
+        old, new = before.expected(study), after.expected(study)
+        return {
+            "visual distance": jensen_shannon_distance(before.visual, after.visual),
+            "reasoning distance": jensen_shannon_distance(before.reasoning, after.reasoning),
+            "mass before": before.mass,
+            "mass after": after.mass,
+            **{f"change in {kind}": new[kind] - old[kind] for kind in KINDS},
+        }
+
+    def summarize(self, columns: Columns) -> dict[str, Any]:
+        distances = {name: columns[f"{name} distance"] for name in ("visual", "reasoning")}
+        unmoved = {
+            name: torch.where(values.isnan(), values, (values <= BARELY).float()) for name, values in distances.items()
+        }
+        return {
+            "distance": {name: known_mean(values) for name, values in distances.items()},
+            f"share_within_{BARELY}": {name: known_mean(values) for name, values in unmoved.items()},
+            "change": {kind: known_mean(columns[f"change in {kind}"]) for kind in KINDS},
+            "level_mass": {when: known_mean(columns[f"mass {when}"]) for when in ("before", "after")},
+            "responses": counts(distances["visual"]),
+        }
+
+    def swapped(self, study: Study) -> list[str | None]:
+        """The texts with the part of a donor; None where there is no part, no donor, or no confidence to look at."""
+        texts = study.experience.rollouts.texts
+        found = [parse(text, study.grammar).spans for text in texts]
+        parts = [_cut(text, spans[self.part]) for text, spans in zip(texts, found, strict=True)]
+        altered: list[str | None] = []
+        for row, (text, spans) in enumerate(zip(texts, found, strict=True)):
+            others = (other % len(texts) for other in range(row + 1, row + len(texts)))
+            strangers = (parts[other] for other in others if study.owners[other] != study.owners[row])
+            donor = next((part for part in strangers if part is not None and part != parts[row]), None)
+            span, stated = spans[self.part], all(spans[name] is not None for name in CONFIDENCES)
+            fits = span is not None and donor is not None and stated
+            altered.append(f"{text[: span[0]]}{donor}{text[span[1] :]}" if fits else None)  # type: ignore[index]
+        return altered
+
+
+def _cut(text: str, span: Span | None) -> str | None:
+    return None if span is None else text[slice(*span)]
+
+
+class SwappedVision(SwappedPart):
+    """Another response's vision part: what is said to be seen no longer is what is seen."""
+
+    part = "vision"
+
+
+class SwappedReasoning(SwappedPart):
+    """Another response's reasoning: what follows no longer does."""
+
+    part = "reasoning"
+
+
+class SwappedAnswer(SwappedPart):
+    """Another response's answer: it no longer is what was concluded."""
+
+    part = "answer"
+
+
+def jensen_shannon_distance(some: Float[Tensor, "N L"], others: Float[Tensor, "N L"]) -> Float[Tensor, " N"]:
+    """The root of the Jensen-Shannon divergence of each pair of distributions, to base 2; NaN where one is absent.
+
+    >>> jensen_shannon_distance(torch.tensor([[1.0, 0.0], [0.3, 0.7]]), torch.tensor([[0.0, 1.0], [0.3, 0.7]]))
+    tensor([1., 0.])
+    """
+    found = jensenshannon(some.double().cpu().numpy(), others.double().cpu().numpy(), base=2, axis=1)
+    absent = some.cpu().isnan().any(1) | others.cpu().isnan().any(1)
+    # The root of a divergence that rounding made negative is NaN too.
+    return torch.from_numpy(found).nan_to_num(0.0).float().masked_fill(absent, torch.nan)

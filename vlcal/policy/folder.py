@@ -1,0 +1,41 @@
+"""Checkpoint folders, which appear only when they are complete."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+CHECKPOINT_MARKS = ("config.json", "adapter_config.json")
+
+
+def refuse_other_content(folder: Path) -> None:
+    """Refuse to write a checkpoint over something else.
+
+    Raises:
+        ValueError: If the folder is neither new, nor empty, nor a checkpoint folder.
+    """
+    if folder.exists() and not _replaceable(folder):
+        raise ValueError(
+            f"`folder` must be new, empty, or a checkpoint folder to be replaced; {folder} holds something else. Name "
+            "a folder inside it."
+        )
+
+
+def write_checkpoint_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a folder beside its place, then move it there; what was there before goes last."""
+    partial, old = (folder.with_name(f".{folder.name}.{end}") for end in ("partial", "old"))
+    for leftover in (partial, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    partial.mkdir(parents=True)
+    write(partial)
+    if folder.exists():
+        folder.rename(old)
+    partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _replaceable(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    return not any(folder.iterdir()) or any((folder / mark).is_file() for mark in CHECKPOINT_MARKS)
