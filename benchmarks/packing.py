@@ -18,6 +18,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from clock import TIMES
@@ -39,21 +40,26 @@ def main() -> None:
     given = _options().parse_args()
     disable_progress_bar()
     centre, setting = subject_of(given), Setting(device=given.device, dtype=given.dtype, time=given.time)
-    busy = machine(given.device)
+    console = Console(highlight=False, markup=False)
+    result: dict[str, Any] = {"learner": [], "steps": [], "subject": asdict(centre), "setting": asdict(setting)}
+    result |= {"machine": machine(given.device), "command": sys.argv}
     with tempfile.TemporaryDirectory() as folder:
         where = centre.write(Path(folder))
-        learner = [
-            learner_row(where, subject, replace(setting, vision_share=0.0), given.repeats)
-            for subject in around(centre, given.images, given.completions, given.groups)
-        ]
-        steps = [step_row(where, replace(centre, group=size), setting, given.repeats) for size in given.groups]
-    console = Console(highlight=False, markup=False)
-    console.print(learner_table(learner), step_table(steps))
-    result = {"learner": learner, "steps": steps, "subject": asdict(centre), "setting": asdict(setting)}
-    if given.output:
-        given.output.parent.mkdir(parents=True, exist_ok=True)
-        written = json.dumps({**result, "machine": busy, "command": sys.argv}, indent=2)
-        given.output.write_text(written + "\n", encoding="utf-8")
+        for subject in around(centre, given.images, given.completions, given.groups):
+            result["learner"].append(learner_row(where, subject, replace(setting, vision_share=0.0), given.repeats))
+            _keep(result, given.output)
+        console.print(learner_table(result["learner"]))
+        for size in given.groups:
+            result["steps"].append(step_row(where, replace(centre, group=size), setting, given.repeats))
+            _keep(result, given.output)
+        console.print(step_table(result["steps"]))
+
+
+def _keep(result: dict[str, Any], output: Path | None) -> None:
+    """Write what is measured so far: a run that is cut short leaves its rows."""
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def around(centre: Subject, images: Sequence[int], completions: Sequence[int], groups: Sequence[int]) -> list[Subject]:
@@ -136,13 +142,13 @@ def step_table(rows: Sequence[Row]) -> Table:
 def _options() -> ArgumentParser:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     add_options(parser, prompts=1)
-    parser.add_argument("--images", type=int, nargs="+", default=[8, 12, 18, 26], help="values of `image`")
+    parser.add_argument("--images", type=int, nargs="+", default=[8, 18, 26], help="values of `image`")
     parser.add_argument("--completions", type=int, nargs="+", default=[24, 96, 192], help="values of `completion`")
     parser.add_argument("--groups", type=int, nargs="+", default=[2, 4, 8, 16], help="values of `group`")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--dtype", default="float32", help="of the weights, such as bfloat16")
     parser.add_argument("--time", choices=TIMES, default="wall", help="whose seconds are counted")
-    parser.add_argument("--repeats", type=int, default=3, help="turns that are timed")
+    parser.add_argument("--repeats", type=int, default=2, help="turns that are timed")
     parser.add_argument("--output", type=Path, help="write raw figures as JSON")
     return parser
 

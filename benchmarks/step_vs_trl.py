@@ -2,7 +2,7 @@
 
     pip install trl==1.16.0 accelerate datasets        # needed by this benchmark alone
     python benchmarks/step_vs_trl.py --output runs/step_vs_trl.json
-    python benchmarks/step_vs_trl.py --device cuda --dtype bfloat16 --width 2048 --layers 28 --image 32 --completion 512
+    python benchmarks/step_vs_trl.py --device cuda --dtype bfloat16 --width 2048 --head 128 --layers 28 --image 32
 
 Both sides get the same checkpoint (a Qwen3-VL of random weights), prompts, images, completion length, G, adapters,
 loss (clipped surrogate with a KL penalty to the reference, averaged as in GRPO) and completions per pass, and run in
@@ -177,7 +177,7 @@ def _options() -> ArgumentParser:
         "--vision-share", type=float, default=default.vision_share, help="vision part of each completion, in [0, 1]"
     )
     parser.add_argument("--time", choices=TIMES, default="wall", help="whose seconds are counted")
-    parser.add_argument("--repeats", type=int, default=5, help="turns that are timed")
+    parser.add_argument("--repeats", type=int, default=3, help="turns that are timed")
     parser.add_argument("--output", type=Path, help="write ratios and raw figures as JSON")
     parser.add_argument("--peak-of", choices=SIDES, help="only tell the peak memory of one side, in this process")
     return parser

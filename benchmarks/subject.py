@@ -22,6 +22,7 @@ QUESTION = "which of these is the one that"  # of some ten tokens, as the images
 TOKEN_PIXELS = 2 * PATCH  # side of the square of an image that becomes one token
 LARGEST = 64  # image tokens along each side that the processor leaves as they are
 BPE_TOKENS = 2048  # what the tokenizer of the embedded model learns; further tokens are whole words
+HEADS = (32, 64, 128)
 SMALLEST = BPE_TOKENS + len(SPECIAL)
 
 
@@ -35,7 +36,8 @@ class Subject:
         completion: Tokens of each completion, `T`; none ends earlier.
         image: Image tokens along each side of a square image.
         layers: Blocks of the language model; the vision tower has a third as many, at least 2.
-        width: Hidden size of the language model, a multiple of 64; the tower has three quarters of it.
+        width: Hidden size of the language model, a multiple of twice `head`; the tower has three quarters of it.
+        head: Size of an attention head of the language model, 32, 64 or 128.
         vocabulary: Tokens, at least 2055.
         seed: Of weights, images and questions.
     """
@@ -46,14 +48,17 @@ class Subject:
     image: int = 18
     layers: int = 6
     width: int = 256
+    head: int = 32
     vocabulary: int = 4096
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.vocabulary < SMALLEST:
             raise ValueError(f"`vocabulary` must be at least {SMALLEST} tokens; got {self.vocabulary}.")
-        if self.width % 64:
-            raise ValueError(f"`width` must be a multiple of 64, for heads of 32 on both sides; got {self.width}.")
+        if self.head not in HEADS:
+            raise ValueError(f"`head` must be one of {HEADS}, which three axes of positions share; got {self.head}.")
+        if self.width % (2 * self.head):
+            raise ValueError(f"`width` must be a multiple of {2 * self.head}, twice `head`; got {self.width}.")
         if not 2 <= self.image <= LARGEST:
             raise ValueError(f"`image` must lie between 2 and {LARGEST} tokens a side; got {self.image}.")
         if self.group < 2:
@@ -63,7 +68,7 @@ class Subject:
         """The checkpoint, in `folder`. What ends a completion is a token that is never sampled, so that none ends."""
         words = _words(self.vocabulary, self.seed)
         whole = words[: self.vocabulary - SMALLEST]
-        write_embedded_model(folder, [" ".join(words)] * 2 + [QUESTION], whole, self.seed)
+        write_embedded_model(folder, [" ".join(["", *words])] * 2 + [QUESTION], whole, self.seed)
         processor = AutoProcessor.from_pretrained(folder)
         processor.tokenizer.eos_token = IMAGE
         processor.image_processor.size = {
@@ -96,10 +101,13 @@ class Subject:
         config = Qwen3VLConfig.from_pretrained(folder)
         text, vision = config.text_config, config.vision_config
         text.vocab_size, text.hidden_size, text.intermediate_size = vocabulary, self.width, 3 * self.width
-        text.num_hidden_layers, text.num_attention_heads = self.layers, self.width // 32
-        text.num_key_value_heads, text.max_position_embeddings = self.width // 64, 32768
+        text.num_hidden_layers, text.max_position_embeddings = self.layers, 32768
+        text.head_dim, text.num_attention_heads = self.head, self.width // self.head
+        text.num_key_value_heads = self.width // (2 * self.head)
+        text.rope_parameters["mrope_section"] = [self.head // 32 * axis for axis in (6, 5, 5)]
         vision.depth, vision.hidden_size = max(2, self.layers // 3), 3 * self.width // 4
-        vision.num_heads, vision.intermediate_size = 3 * self.width // 128, 3 * self.width
+        vision.num_heads = vision.hidden_size // 48
+        vision.intermediate_size = 3 * self.width
         vision.out_hidden_size = self.width
         return config
 

@@ -101,7 +101,9 @@ class VlcalStep:
             reference=reference(),
             optimization=Optimization(setting.lr, weight_decay=0.0),
         )
-        self.module.configure_model()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.module.configure_model()
         self.policy = self.module.policy.to(setting.device)
         self.tower = TowerCounter(self.policy.backbone.base_model.visual)
         self.prompt_tokens = self._prompt_tokens()

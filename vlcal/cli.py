@@ -32,7 +32,7 @@ LIGHTNING_FINDS = {"best", "last", "hpc", "registry"}
 class Cli(LightningCLI):
     """LightningCLI with every part of vlcal open to a config file, and `${...}` references between its values."""
 
-    def __init__(self, args: list[str] | None = None) -> None:
+    def __init__(self, args: list[str] | None = None, run: bool = True) -> None:
         super().__init__(
             model_class=LightningModule,
             datamodule_class=LightningDataModule,
@@ -49,6 +49,7 @@ class Cli(LightningCLI):
             seed_everything_default=0,
             auto_configure_optimizers=False,
             args=args,
+            run=run,
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -100,6 +101,9 @@ def command(name: str) -> Callable[..., None]:
 def run_command(name: str, args: list[str]) -> None:
     """Run a command: a list of files stands behind its name, everything else is an option."""
     function = command(name)
+    if [*get_type_hints(function)] == ["args", "return"]:  # it reads them itself
+        function(args)
+        return
     about = docstring_parser.parse(function.__doc__ or "")
     parser = ArgumentParser(prog=f"vlcal {name}", description=COMMANDS[name], allow_abbrev=False)
     files: set[str | int] = {name for name, kind in get_type_hints(function).items() if kind == list[Path]}

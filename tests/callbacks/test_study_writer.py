@@ -20,6 +20,7 @@ from vlcal.callbacks import ProbeWriter, ReadoutWriter
 from vlcal.cli import main
 from vlcal.evaluation.probes import CorruptionCurve, HiddenResponse, Probe, RemovedImage, SwappedVision
 from vlcal.evaluation.readouts import ExpectedLevel, MeasuredCertainty, SelfConsistency, StatedLevel, TrueProbability
+from vlcal.evaluation.report.runs import load_runs
 from vlcal.evaluation.study import Study
 from vlcal.modules import ReinforcementModule
 from vlcal.policy import LoRA, PolicySpec, RolloutEngine, TransformersEngine
@@ -102,21 +103,6 @@ def test_probes_of_all_batches_are_written_when_the_evaluation_ends(validate: Ma
     assert [path.name for path in path.parent.iterdir()] == ["after.probes.json"]
 
 
-def test_the_report_reads_the_file_beside_the_predictions(validate: Make, tmp_path: Path) -> None:
-    from vlcal.callbacks import PredictionWriter
-    from vlcal.evaluation.report.runs import load_runs
-
-    probes: dict[str, Probe] = {
-        "corruption": CorruptionCurve(severities=(0, 1)),
-        "removed": RemovedImage(),
-        "hidden": HiddenResponse(),
-    }
-    validate(PredictionWriter(tmp_path / "after.jsonl"), ProbeWriter(tmp_path / "after.probes.json", probes))
-
-    (run,) = load_runs([tmp_path / "after.jsonl"])
-    assert list(run.probes) == ["corruption", "removed", "hidden"]
-
-
 def test_readouts_stand_side_by_side_and_their_auroc_is_logged(
     validate: Make, respond: Respond, scenes: Scenes, tmp_path: Path
 ) -> None:
@@ -130,22 +116,27 @@ def test_readouts_stand_side_by_side_and_their_auroc_is_logged(
     assert [row["stated_visual"] for row in rows] == [0.9, None] * 2
     assert rows[0]["stated_overall"] == pytest.approx(18 / 19, abs=1e-6)
     assert 0 < rows[0]["expected_overall"] < 1 and rows[1]["expected_overall"] is None
-    assert rows[0]["read_right"] == 1.0 and rows[1]["read_right"] is None
+    assert [row["read_right"] for row in rows] == [1.0, 0.0] * 2
     assert rows[0]["id"] == rows[2]["id"] != rows[1]["id"]
+    # A response that says nothing is the least sure of all.
     assert run.callback_metrics["val/readout/stated_overall/auroc"] == 1.0
-    # Only right readings are known: no AUROC, and no NaN in the log.
-    assert "val/readout/certainty_visual/auroc" not in run.callback_metrics
+    assert run.callback_metrics["val/readout/certainty_visual/auroc"] == 1.0
+
+
+def test_an_auroc_that_nobody_can_know_is_not_logged(validate: Make, tmp_path: Path) -> None:
+    run = validate(ReadoutWriter(tmp_path / "readouts.jsonl", {"stated": StatedLevel()}))  # every response is right
+
+    assert not [name for name in run.callback_metrics if name.startswith("val/readout")]
 
 
 def test_the_file_of_readouts_can_be_scored(validate: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "readouts.jsonl"
     validate(ReadoutWriter(path, {"stated": StatedLevel()}))
+    capsys.readouterr()
 
-    with pytest.raises(SystemExit) as ended:
-        main(["score", str(path), "--confidence", "stated_overall", "--format", "json", "--draws", "20"])
+    main(["score", str(path), "--confidence", "stated_overall", "--format", "json", "--draws", "20"])
 
-    assert not ended.value.code, capsys.readouterr().err
-    assert "overall" in capsys.readouterr().out
+    assert strict(capsys.readouterr().out)["counts"]["overall"]["n"] == 4
 
 
 @pytest.mark.parametrize("failing", ["call", "summary"])
@@ -221,7 +212,7 @@ def test_deleting_the_writers_changes_no_weight(module: Make, trainer: Make, sce
     assert len(strict((tmp_path / "probes.json").read_text(encoding="utf-8"))["asked"]["correct"]) == 4
 
 
-def test_the_recipe_of_probes_runs_from_the_shell(embedded: Path, tmp_path: Path) -> None:
+def test_the_recipe_of_probes_runs_from_the_shell_and_the_report_reads_it(embedded: Path, tmp_path: Path) -> None:
     shutil.copytree(embedded, tmp_path / "warm")
     sampling = "--model.init_args.sampling.init_args"
 
@@ -239,4 +230,6 @@ def test_the_recipe_of_probes_runs_from_the_shell(embedded: Path, tmp_path: Path
     rows = [strict(line) for line in (tmp_path / "after.readouts.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {"corruption", "removed_image", "swapped_vision", "hidden_response"} <= probes.keys()
     assert len(rows) == 2
-    assert {"stated_overall", "expected_visual", "true_probability_overall", "certainty_visual"} <= rows[0].keys()
+    (run,) = load_runs([tmp_path / "after.jsonl"])
+    assert run.probes == probes
+    assert {"stated_overall", "expected_visual", "true_probability_overall", "certainty_visual"} <= run.readouts.keys()

@@ -12,18 +12,26 @@ import lightning
 import torch
 from torch.utils.data import DataLoader, SequentialSampler
 
+from vlcal.advantages import AdvantageEstimator
 from vlcal.modules import ReinforcementModule
 from vlcal.optimization import Optimization
 from vlcal.pipeline import Pipeline
 from vlcal.policy import LoRA, PolicySpec, TransformersEngine
 from vlcal.reader import ResponseReader
-from vlcal.rewards import FormatReward
+from vlcal.rewards import Reward
 from vlcal.sampling import Sampling
 from vlcal.text import Grammar
-from vlcal.types import PromptBatch
+from vlcal.types import Certainty, PromptBatch, Responses
 
 LONG = " and what is the first" * 6  # the question that only one of two ranks gets, so that it needs more passes
 BUDGET = 120  # tokens
+
+
+class EverySecond(Reward):
+    """1 for every second completion of a group: something to learn, whatever a policy of random weights writes."""
+
+    def __call__(self, responses: Responses, certainty: Certainty, group_size: int) -> torch.Tensor:
+        return (torch.arange(len(responses)) % 2).float()
 
 
 class Notes(lightning.Callback):
@@ -51,6 +59,13 @@ class Notes(lightning.Callback):
         torch.save({**noted, "weights": module.state_dict()}, folder / f"rank{trainer.global_rank}.pt")
 
 
+class Alternating(AdvantageEstimator):
+    """For and against, by turns: something to learn from whatever was written."""
+
+    def __call__(self, rewards: torch.Tensor, group_size: int) -> torch.Tensor:
+        return torch.ones_like(rewards).where(torch.arange(len(rewards)) % 2 == 0, -1.0)
+
+
 def prompts(rows: list[int]) -> list[PromptBatch]:
     """One prompt each; those with odd numbers are long."""
     return [
@@ -71,7 +86,7 @@ def main(checkpoint: str, folder: str, ranks: int, rows: list[int]) -> None:
     engine = TransformersEngine(12)
     module = ReinforcementModule(
         PolicySpec(checkpoint, LoRA(2), dtype="float32"),
-        Pipeline(ResponseReader(Grammar(instructions="")), {"format": FormatReward(weight=1.0)}),
+        Pipeline(ResponseReader(Grammar(instructions="")), {"every_second": EverySecond(weight=1.0)}),
         Sampling(4, training=engine, validation=engine, token_budget=BUDGET),
         optimization=Optimization(lr=1e-2, clip=float("inf")),
     )

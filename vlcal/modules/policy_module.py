@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from vlcal.optimization import Optimization
 from vlcal.policy import Policy, PolicySpec
@@ -86,15 +88,21 @@ class PolicyModule(lightning.LightningModule):
         optimizer = self.optimizers()
         optimizer.zero_grad()  # type: ignore[union-attr]
         self.policy.train()  # dropout acts, and activations are recomputed, while losses are made and nowhere else
-        for loss in losses:
-            self.manual_backward(loss)
+        with self._own_gradients():
+            for loss in losses:
+                self.manual_backward(loss)
         self._average_gradients()
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.optimization.clip)
         optimizer.step()  # type: ignore[union-attr]
         return norm
 
+    def _own_gradients(self) -> AbstractContextManager[None]:
+        """A context in which no pass waits for other ranks, which may need more passes or fewer."""
+        wrapped = self.trainer.strategy.model
+        return wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) else nullcontext()
+
     def _average_gradients(self) -> None:
-        """Average gradients over ranks: the hooks of DDP look after the first pass of a step alone."""
+        """Average gradients over ranks."""
         if self.trainer.world_size > 1:
             for weight in self.policy.parameters():
                 if weight.requires_grad:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -20,6 +20,8 @@ from vlcal.pipeline import Pipeline, draw_seed
 from vlcal.policy import AdapterOff, EncodedPrompts, PolicySpec, Reference
 from vlcal.sampling import Sampling
 from vlcal.types import Experience, PromptBatch
+
+Judged = tuple[tuple[str, ...], Outcomes]  # of one batch: the names of its prompts, and an outcome of each
 
 
 class ReinforcementModule(PolicyModule):
@@ -51,7 +53,7 @@ class ReinforcementModule(PolicyModule):
         self.objective = objective
         self.confidence = confidence
         self.reference = reference
-        self._judged: list[Outcomes] = []
+        self._judged: list[Judged] = []
         self._attached = False
 
     def configure_model(self) -> None:
@@ -169,7 +171,7 @@ class ReinforcementModule(PolicyModule):
             experience = self.pipeline.judge(
                 self.policy, batch, encoded, self.sampling.validation, 1, seed, self.sampling.token_budget
             )
-        self._judged.append(Outcomes.of(experience))
+        self._judged.append((batch.ids, Outcomes.of(experience)))
         return {"experience": experience}
 
     def _log_collected(self, experience: Experience) -> None:
@@ -193,9 +195,22 @@ class ReinforcementModule(PolicyModule):
         self.log_dict(figures, batch_size=len(experience.prompts))
 
     def _log_judged(self, stage: str) -> None:
-        figures = summarize(Outcomes.join(self._judged))
+        figures = summarize(_of_all_ranks(self._judged))
         self._judged.clear()
-        self.log_dict({f"{stage}/calibration/{name}": value for name, value in figures.items()})
+        # Every rank has the same figures; `sync_dist` is what Lightning asks for to believe it.
+        self.log_dict({f"{stage}/calibration/{name}": value for name, value in figures.items()}, sync_dist=True)
+
+
+def _of_all_ranks(judged: list[Judged]) -> Outcomes:
+    """What all ranks judged; a prompt counts once, though several ranks had it where they got equal numbers."""
+    if not torch.distributed.is_initialized():
+        return Outcomes.join([outcomes for _, outcomes in judged])
+    ranks: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(ranks, judged)
+    names = [name for rank in ranks for ids, _ in rank for name in ids]
+    whole = Outcomes.join([outcomes for rank in ranks for _, outcomes in rank])
+    first = torch.tensor(sorted({name: row for row, name in reversed(list(enumerate(names)))}.values()))
+    return Outcomes(**{f.name: getattr(whole, f.name)[first] for f in fields(whole)})
 
 
 def _slices(count: int, size: int) -> list[list[int]]:

@@ -34,7 +34,7 @@ BLOCK, BLOCK_OF_SCALES = 64, 256
 CODES = 4 * (16 + 256)
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of tensors that are made in this context and not yet freed, on any device, `meta` included.
 
     What a kernel allocates for itself is not counted.
@@ -44,7 +44,7 @@ class LiveBytes(TorchDispatchMode):
     """
 
     def __init__(self, given: Iterable[Tensor] = ()) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = 0
         self.peak = 0
         self._sizes: dict[int, int] = {}
@@ -135,6 +135,12 @@ class Skeleton:
         return [weight for weight in self.adapted.parameters() if weight.requires_grad]
 
     @property
+    def count(self) -> int:
+        """Weights, adapters aside."""
+        learning = {id(weight) for weight in self.learning} if self.adapted is not self.backbone else set()
+        return sum(weight.numel() for weight in self.backbone.parameters() if id(weight) not in learning)
+
+    @property
     def width(self) -> int:
         """Of hidden states, `D`."""
         return int(self.backbone.get_input_embeddings().weight.shape[1])
@@ -170,7 +176,7 @@ class Skeleton:
         with torch.enable_grad(), self._counter() as live:
             states = self._states(1, tokens)
             kept = live.now
-            states.backward(torch.empty_like(states))
+            states.backward(torch.empty_like(states))  # type: ignore[no-untyped-call]
             peak = live.peak
         return PassBytes(kept, peak + self.unpacked_bytes())
 
@@ -247,7 +253,7 @@ def nf4_bytes(weights: int) -> int:
 def _converted(model: PreTrainedModel, skipped: list[str] | None) -> dict[int, nn.Parameter]:
     """The weights that transformers quantises while loading."""
     return {
-        id(module.weight): module.weight
+        id(module.weight): module.weight  # type: ignore[misc]
         for name, module in model.named_modules()
         if type(module) is nn.Linear and should_convert_module(name, skipped)
     }
@@ -274,7 +280,7 @@ def _attend(
     """Attention as transformers calls it; heads that share keys get copies, as they do beside a mask."""
     shared = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(shared, dim=1), value.repeat_interleave(shared, dim=1)
-    given: Tensor = _Attended.apply(query, key, value)  # type: ignore[no-untyped-call]
+    given: Tensor = _Attended.apply(query, key, value)
     return given.transpose(1, 2).contiguous(), None
 
 

@@ -1,0 +1,255 @@
+"""`vlcal doctor`: what would go wrong in a run, before hours are spent on it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from vlcal.cli import Cli
+from vlcal.data import ImageSize
+from vlcal.modules import ReinforcementModule
+from vlcal.policy import FrozenCopy, TransformersEngine
+from vlcal.policy.footprint import Footprint, Workload, footprint
+from vlcal.policy.lengths import PromptLength, PromptRuler, load_processor
+from vlcal.policy.memory import Skeleton
+
+if TYPE_CHECKING:
+    from lightning.pytorch.cli import LightningArgumentParser
+    from torch import nn
+
+    from vlcal.optimization import Optimization
+    from vlcal.types import PromptBatch
+
+GIB = 2**30
+LOOKED_AT = 8  # the longest prompts, which pass through the processor
+NAMED = 5  # prompts that a finding names
+PROBE = 1 << 16  # numbers of the weight whose optimizer state is measured
+ROOMY = 0.95  # share of a card beyond which a footprint is too close to call
+
+
+def doctor(args: list[str]) -> None:
+    """Check a config as `vlcal fit` would use it: checkpoint, data, length of prompts, memory; on a GPU run one step.
+
+    Ends with status 1 where something must be changed.
+
+    Args:
+        args: `--config FILE` and overrides, as `vlcal fit` takes them, and `--memory GB` of the card; left out, that of
+            the GPU here.
+    """
+    console, cli = Console(highlight=False), Prepared(args)
+    module, card = sampled_here(cli.model), cli.card()
+    skeleton, processor = Skeleton(module.spec), load_processor(module.spec)
+    console.print(f"checkpoint  {module.spec.path}: {skeleton.count / 1e9:.2f} B weights")
+    ruler = PromptRuler(processor, skeleton.config.image_token_id, module.pipeline.reader.grammar)
+    reading = Reading(cli)
+    longest = ruler.longest(reading.batches(), LOOKED_AT)
+    console.print(f"data        {reading.prompts} prompts can be read, {len(reading.bad)} batches cannot")
+    findings = reading.findings()
+    if longest:
+        lengths = sorted(((ruler.length(prompt), prompt) for prompt in longest), key=lambda one: -one[0].tokens)
+        work = workload(module, [length for length, _ in lengths], reading.batch_size, cli.trainer.world_size)
+        taken = footprint(skeleton, work, optimizer_bytes(module.optimization, skeleton.learning), card)
+        console.print(_lengths(lengths), _table(taken, card))
+        findings += [*_too_long(ruler, lengths, work, skeleton), *_too_large(taken, card)]
+        if not findings:
+            findings += measure(module, lengths[0][1], reading.batch_size, console)
+    console.print("\n".join(findings) or "verdict     nothing was found that must be changed", soft_wrap=True)
+    if findings:
+        sys.exit(1)
+
+
+def sampled_here(model: object) -> ReinforcementModule:
+    """The model, if it is one whose memory can be told.
+
+    Raises:
+        ValueError: If not.
+    """
+    if isinstance(model, ReinforcementModule) and isinstance(model.sampling.training, TransformersEngine):
+        return model
+    raise ValueError(
+        f"`model` must be a ReinforcementModule whose engine has `max_new_tokens`; got {type(model).__name__}."
+    )
+
+
+def measure(module: ReinforcementModule, longest: PromptBatch, prompts: int, console: Console) -> list[str]:
+    """Say what a real step on the longest prompt takes of the GPU; a finding where it does not suffice."""
+    if not torch.cuda.is_available():
+        console.print("measured    nothing: there is no GPU here, and the memory above is an estimate")
+        return []
+    from vlcal.commands.rehearsal import rehearse
+
+    try:
+        rehearse(module, longest, prompts)
+    except torch.OutOfMemoryError as error:
+        return [f"change      memory: a real step ran out of it: {error}"]
+    held = torch.cuda.max_memory_reserved()
+    console.print(f"measured    {held / GIB:.1f} GiB at the peak of a real step, without the CUDA context")
+    return []
+
+
+class Prepared(Cli):
+    """Everything that `vlcal fit` would make of the same arguments, made and not run."""
+
+    def __init__(self, args: list[str]) -> None:
+        super().__init__(args, run=False)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what only this command asks for."""
+        parser.add_argument("--memory", type=float | None, default=None, help="Memory of the card in GB; 16 for 16 GB.")
+
+    def card(self) -> int:
+        """Bytes of the card.
+
+        Raises:
+            ValueError: If nobody knows.
+        """
+        if self.config["memory"] is not None:
+            return int(self.config["memory"] * GIB)
+        if not torch.cuda.is_available():
+            raise ValueError("`--memory` must be the memory of the card in GB, since there is no GPU here to ask.")
+        return torch.cuda.mem_get_info()[1]
+
+
+class Reading:
+    """Reads all prompts of a run once, and notes what cannot be read.
+
+    Args:
+        cli: The run.
+    """
+
+    def __init__(self, cli: Prepared) -> None:
+        from lightning.pytorch.trainer.states import TrainerFn
+
+        cli.trainer.state.fn = TrainerFn.FITTING
+        cli.datamodule.trainer = cli.trainer
+        cli.datamodule.setup("fit")
+        self.loaders = [cli.datamodule.train_dataloader()]
+        found = cli.datamodule.val_dataloader()
+        self.loaders += found if isinstance(found, list) else [found]
+        self.prompts = 0
+        self.batch_size = 0
+        self.bad: list[str] = []
+
+    def batches(self) -> Iterator[PromptBatch]:
+        """All batches that can be read."""
+        for loader in self.loaders:
+            batches = iter(loader)
+            while True:
+                try:
+                    batch = next(batches)
+                except StopIteration:
+                    break
+                except ValueError as error:
+                    self.bad.append(str(error))
+                    continue
+                self.prompts += len(batch)
+                self.batch_size = max(self.batch_size, len(batch))
+                yield batch
+
+    def findings(self) -> list[str]:
+        """What cannot be read, and what to do about it."""
+        if not self.prompts:
+            return ["change      data: no prompt could be read"]
+        return [f"change      data: {message}" for message in self.bad[:NAMED]]
+
+
+def workload(module: ReinforcementModule, lengths: list[PromptLength], prompts: int, ranks: int) -> Workload:
+    """The largest step that a module can meet with these prompts."""
+    sampling = module.sampling
+    return Workload(
+        prompts=prompts,
+        prompt_tokens=max(length.tokens for length in lengths),
+        image_tokens=max(length.image_tokens for length in lengths),
+        pixel_values=max(length.pixel_values for length in lengths),
+        group_size=sampling.group_size,
+        completion_tokens=sampling.training.max_new_tokens,  # type: ignore[attr-defined]  # as `sampled_here` made sure
+        token_budget=sampling.token_budget,
+        copies=module.pipeline.copies,
+        anchored=module.reference.anchor > 0,
+        second_copy=isinstance(module.reference, FrozenCopy),
+        ranks=ranks,
+    )
+
+
+def optimizer_bytes(optimization: Optimization, weights: list[nn.Parameter]) -> int:
+    """What the optimizer keeps of these weights, found by letting it take one step with a small weight like each."""
+    rates: dict[tuple[int, torch.dtype], float] = {}
+    for weight in weights:
+        size = min(weight.numel(), PROBE)
+        if (size, weight.dtype) not in rates:
+            probe = torch.nn.Parameter(torch.zeros(size, 1, dtype=weight.dtype))
+            optimizer, _ = optimization.build([probe], 1)
+            probe.grad = torch.ones_like(probe)
+            optimizer.step()
+            kept = [value for value in optimizer.state[probe].values() if isinstance(value, torch.Tensor)]
+            rates[size, weight.dtype] = sum(value.nbytes for value in kept) / size
+    return round(sum(rates[min(weight.numel(), PROBE), weight.dtype] * weight.numel() for weight in weights))
+
+
+def _too_long(
+    ruler: PromptRuler, lengths: list[tuple[PromptLength, PromptBatch]], work: Workload, skeleton: Skeleton
+) -> list[str]:
+    """Prompts that leave no room for a completion, and the bound on pixels under which they would."""
+    positions = getattr(skeleton.config.get_text_config(), "max_position_embeddings", work.token_budget)
+    room = min(work.token_budget, positions) - work.completion_tokens
+    findings = []
+    for length, prompt in lengths[:NAMED]:
+        if length.tokens <= room:
+            continue
+        pixels = ruler.fitting_pixels(prompt, room, lambda most, wide, high: ImageSize(max_pixels=most)(wide, high))
+        advice = (
+            f"`image_size` with max_pixels {pixels} would make it fit"
+            if pixels is not None
+            else "no smaller image would make it fit: raise `token_budget`, lower `max_new_tokens` or leave the row out"
+        )
+        findings.append(
+            f"change      prompt {length.name}: {length.tokens} tokens, {length.image_tokens} of them of images, and "
+            f"{room} leave room for {work.completion_tokens} more; {advice}"
+        )
+    return findings
+
+
+def _too_large(taken: Footprint, card: int) -> list[str]:
+    if taken.peak <= ROOMY * card:
+        return []
+    advice = {
+        "rollouts": "fewer prompts a step (`batch_size`) or shorter completions (`max_new_tokens`)",
+        "update": "a smaller `token_budget`, RecomputedActivations where they are kept, or fewer pixels",
+        "scoring": "a smaller `token_budget`",
+        "images": "fewer pixels (`image_size`) or fewer prompts a step (`batch_size`)",
+        "optimizer": "fewer weights that learn, or PagedAdamW8bit",
+    }[taken.largest]
+    return [
+        f"change      memory: {taken.peak / GIB:.1f} GiB of {card / GIB:.1f} in the phase of {taken.largest}, where "
+        f"{ROOMY:.0%} is as much as an estimate may fill; {advice}"
+    ]
+
+
+def _lengths(lengths: list[tuple[PromptLength, PromptBatch]]) -> Table:
+    table = Table("longest prompts", title_justify="left", box=None)
+    for name in ("tokens", "of images"):
+        table.add_column(name, justify="right")
+    for length, _ in lengths[:NAMED]:
+        table.add_row(length.name, f"{length.tokens:,}", f"{length.image_tokens:,}")
+    return table
+
+
+def _table(taken: Footprint, card: int) -> Table:
+    table = Table("memory", box=None)
+    table.add_column("GiB", justify="right")
+    for part, held in taken.resident.items():
+        if held:
+            table.add_row(part, f"{held / GIB:.2f}")
+    for phase, parts in taken.phases.items():
+        style = "bold" * (phase == taken.largest)
+        table.add_row(f"{phase}, while it lasts", f"{taken.of(phase) / GIB:.2f}", style=style)
+        for part, held in parts.items():
+            table.add_row(f"  {part}", f"{held / GIB:.2f}", style="dim")
+    table.add_row("at the peak", f"{taken.peak / GIB:.2f}", style="bold", end_section=True)
+    table.add_row("of the card", f"{card / GIB:.2f}")
+    return table

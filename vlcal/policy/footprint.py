@@ -1,0 +1,151 @@
+"""What a step takes of a card, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from vlcal.functional.vocabulary import FREE_SHARE, LARGEST_BLOCK, LOGIT_BYTES
+from vlcal.policy.memory import Skeleton
+
+CONTEXT = 512 * 2**20  # bytes of a CUDA context with the workspace of its matrix products
+SLACK = 0.05  # share of what comes and goes that an allocator cannot use again at once
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a step on one device is about, at its largest.
+
+    Args:
+        prompts: Prompts a step.
+        prompt_tokens: Of the longest prompt, image tokens included.
+        image_tokens: Of the prompt with the most.
+        pixel_values: Numbers that the processor makes of the images of that prompt.
+        group_size: Completions per prompt.
+        completion_tokens: Longest completion.
+        token_budget: Tokens that go through the model at once.
+        copies: Perturbed copies per image.
+        anchored: Whether a pass through the reference falls within the update.
+        second_copy: Whether the reference is a policy of its own.
+        ranks: Devices that share the work, each with all of this.
+    """
+
+    prompts: int
+    prompt_tokens: int
+    image_tokens: int
+    pixel_values: int
+    group_size: int
+    completion_tokens: int
+    token_budget: int
+    copies: int = 1
+    anchored: bool = False
+    second_copy: bool = False
+    ranks: int = 1
+
+    @property
+    def tokens_at_once(self) -> int:
+        """Tokens of the largest pass: the budget, unless a single completion with its prompt exceeds it."""
+        return max(self.token_budget, self.prompt_tokens + self.completion_tokens)
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of a step by part.
+
+    Args:
+        resident: What stays from the first step to the last.
+        phases: What each phase of a step holds beside that; one phase follows the other.
+    """
+
+    resident: Mapping[str, int]
+    phases: Mapping[str, Mapping[str, int]]
+
+    @property
+    def largest(self) -> str:
+        """The phase that holds the most."""
+        return max(self.phases, key=self.of)
+
+    @property
+    def peak(self) -> int:
+        """Bytes that the card must have."""
+        return sum(self.resident.values()) + self.of(self.largest)
+
+    def of(self, phase: str) -> int:
+        """Bytes that come and go with a phase, what the allocator cannot use at once included."""
+        return ceil((1 + SLACK) * sum(self.phases[phase].values()))
+
+
+def footprint(skeleton: Skeleton, work: Workload, optimizer_bytes: int, card: int) -> Footprint:
+    """The footprint of a step.
+
+    Args:
+        skeleton: The policy.
+        work: What the step is about.
+        optimizer_bytes: What the optimizer keeps of the weights that learn.
+        card: Bytes of the card, since blocks of the vocabulary grow with free memory.
+    """
+    resident = _resident(skeleton, work, optimizer_bytes)
+    update = skeleton.update_bytes(work.tokens_at_once)
+    scoring = skeleton.scoring_bytes(work.tokens_at_once)
+    states = work.tokens_at_once * skeleton.width * skeleton.dtype.itemsize
+    mask = work.tokens_at_once**2 * (skeleton.dtype.itemsize + 2)  # what may be seen, twice as bool, once to be added
+    free = card - sum(resident.values())
+    blocks = [
+        _vocabulary(skeleton, tokens, free - busy)
+        for tokens, busy in (
+            (work.tokens_at_once, update.kept + 3 * states + mask),
+            (work.tokens_at_once, scoring + 2 * states + mask),
+        )
+    ]
+    phases = {
+        "images": _images(skeleton, work),
+        "rollouts": _rollouts(skeleton, work),
+        "scoring": {"one pass": scoring, "mask": mask, "states of both passes": 2 * states, "vocabulary": blocks[1]},
+        "update": {
+            "kept for the backward pass": update.kept,
+            "mask": mask,
+            "states": 3 * states,  # gathered, padded and chosen
+            # These come one after the other.
+            "backward pass, vocabulary or reference": max(
+                update.peak - update.kept, blocks[0], work.anchored * (scoring + states)
+            ),
+        },
+        "optimizer": {"changes of the weights": sum(weight.nbytes for weight in skeleton.learning)},
+    }
+    return Footprint(resident, phases)
+
+
+def _resident(skeleton: Skeleton, work: Workload, optimizer_bytes: int) -> dict[str, int]:
+    weights = skeleton.weight_bytes()
+    gradients = sum(weight.nbytes for weight in skeleton.learning)
+    feature = skeleton.width * skeleton.layers_of_features * skeleton.dtype.itemsize
+    return {
+        **weights,
+        "gradients": gradients,
+        "gradients on their way to other ranks": gradients * (work.ranks > 1),
+        "optimizer": optimizer_bytes,
+        "reference": sum(weights.values()) * work.second_copy,
+        "image features": work.prompts * work.image_tokens * feature * (1 + work.copies),
+        "CUDA context": CONTEXT,
+    }
+
+
+def _images(skeleton: Skeleton, work: Workload) -> dict[str, int]:
+    pixels = work.prompts * work.pixel_values
+    return {"pixels": 4 * pixels, "vision tower": skeleton.encoding_bytes(ceil(pixels / skeleton.patch_values()))}
+
+
+def _rollouts(skeleton: Skeleton, work: Workload) -> dict[str, int]:
+    """Prompts are kept once per group; every completion at its longest, since a cache is cut by whole groups alone."""
+    cache = skeleton.cache_bytes()
+    slots = work.prompts * (work.prompt_tokens + work.group_size * work.completion_tokens)
+    drawing = work.prompts * work.group_size * skeleton.vocabulary * LOGIT_BYTES
+    return {
+        "cache": slots * cache.token + work.prompts * cache.row,
+        "prompts or drawing": max(skeleton.scoring_bytes(work.prompts * work.prompt_tokens), drawing),
+    }
+
+
+def _vocabulary(skeleton: Skeleton, tokens: int, free: int) -> int:
+    return int(min(LARGEST_BLOCK, max(0.0, FREE_SHARE * free), tokens * skeleton.vocabulary * LOGIT_BYTES))
