@@ -41,7 +41,7 @@ def test_every_header_says_what_the_card_is_and_the_command(config: Path) -> Non
     )
 
     assert found.keys() == {"Card", "Needs", "Command", "Expect"}
-    assert re.search(r"\d+ GB.*: [\d.]+ GiB", found["Card"])
+    assert re.search(r"\d+ GB.* [\d.]+ GiB", found["Card"])
     assert str(config.relative_to(CONFIGS.parent)) in found["Command"]
 
 

@@ -11,30 +11,31 @@ import torch
 
 from tests.evaluation.probes.studies import MakeStudy
 from vlcal.evaluation.levels import levels_at, text_places
-from vlcal.evaluation.probes import SwappedAnswer, SwappedPart, SwappedReasoning, SwappedVision
+from vlcal.evaluation.probes import SwappedAnalysis, SwappedAnswer, SwappedPart, SwappedReasoning, SwappedVision
 from vlcal.evaluation.probes.swap import jensen_shannon_distance
 from vlcal.types import PromptBatch
 
 Scenes = Callable[[int], PromptBatch]
 Respond = Callable[..., list[str]]
 NAN = math.nan
-SWAPS = [SwappedVision(), SwappedReasoning(), SwappedAnswer()]
+SWAPS = [SwappedVision(), SwappedReasoning(), SwappedAnswer(), SwappedAnalysis()]
 
 
-def form(vision: str, reasoning: str = "so", answer: str = "1") -> str:
+def form(vision: str, reasoning: str = "so", answer: str = "1", analysis: str = "clear") -> str:
     return (
         f"<think><vision>{vision}</vision><reasoning>{reasoning}</reasoning></think>\\boxed{{{answer}}}"
-        "<analysis>clear</analysis><confidence><vision_confidence>7</vision_confidence>"
+        f"<analysis>{analysis}</analysis><confidence><vision_confidence>7</vision_confidence>"
         "<reasoning_confidence>9</reasoning_confidence></confidence>"
     )
 
 
 def test_each_swap_puts_the_part_of_the_next_response_and_nothing_else(make_study: MakeStudy, scenes: Scenes) -> None:
-    study = make_study(scenes(2), [form("12", "sum", "3"), form("45", "less", "9")])
+    study = make_study(scenes(2), [form("12", "sum", "3", "faint"), form("45", "less", "9", "poor")])
 
-    assert SwappedVision().swapped(study) == [form("45", "sum", "3"), form("12", "less", "9")]
-    assert SwappedReasoning().swapped(study) == [form("12", "less", "3"), form("45", "sum", "9")]
-    assert SwappedAnswer().swapped(study) == [form("12", "sum", "9"), form("45", "less", "3")]
+    assert SwappedVision().swapped(study) == [form("45", "sum", "3", "faint"), form("12", "less", "9", "poor")]
+    assert SwappedReasoning().swapped(study) == [form("12", "less", "3", "faint"), form("45", "sum", "9", "poor")]
+    assert SwappedAnswer().swapped(study) == [form("12", "sum", "9", "faint"), form("45", "less", "3", "poor")]
+    assert SwappedAnalysis().swapped(study) == [form("12", "sum", "3", "poor"), form("45", "less", "9", "faint")]
 
 
 def test_a_donor_answers_another_prompt_and_says_something_else(make_study: MakeStudy, scenes: Scenes) -> None:
@@ -67,6 +68,7 @@ def test_what_lacks_the_part_or_a_confidence_is_left_out_but_may_still_give(
     study = make_study(scenes(3), [form("12"), mute, partless])
 
     assert SwappedVision().swapped(study) == [form("45"), None, None]
+    assert SwappedAnalysis().swapped(make_study(scenes(1), [form("12").replace("<analysis>", "")])) == [None]
     assert SwappedVision()(study)["visual distance"].isnan().tolist() == [False, True, True]
 
 

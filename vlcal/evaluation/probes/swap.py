@@ -10,10 +10,10 @@ from jaxtyping import Float
 from scipy.spatial.distance import jensenshannon
 from torch import Tensor
 
-from vlcal.evaluation.levels import CONFIDENCES, levels_at, text_places
+from vlcal.evaluation.levels import CONFIDENCES, OPENING, levels_at, text_places
 from vlcal.evaluation.probes.base import KINDS, Columns, Probe, counts, known_mean
 from vlcal.evaluation.study import Study
-from vlcal.text import parse
+from vlcal.text import ParsedResponse, parse
 from vlcal.text.parse import Span
 
 BARELY = 0.1  # a Jensen-Shannon distance up to here is called no reaction
@@ -65,21 +65,22 @@ class SwappedPart(Probe):
     def swapped(self, study: Study) -> list[str | None]:
         """The texts with the part of a donor; None where there is no part, no donor, or no confidence to look at."""
         texts = study.experience.rollouts.texts
-        found = [parse(text, study.grammar).spans for text in texts]
-        parts = [_cut(text, spans[self.part]) for text, spans in zip(texts, found, strict=True)]
+        found = [parse(text, study.grammar) for text in texts]
+        spans = [self.span(text, said) for text, said in zip(texts, found, strict=True)]
+        parts = [None if span is None else text[slice(*span)] for text, span in zip(texts, spans, strict=True)]
         altered: list[str | None] = []
-        for row, (text, spans) in enumerate(zip(texts, found, strict=True)):
+        for row, (text, said, span) in enumerate(zip(texts, found, spans, strict=True)):
             others = (other % len(texts) for other in range(row + 1, row + len(texts)))
             strangers = (parts[other] for other in others if study.owners[other] != study.owners[row])
             donor = next((part for part in strangers if part is not None and part != parts[row]), None)
-            span, stated = spans[self.part], all(spans[name] is not None for name in CONFIDENCES)
-            fits = span is not None and donor is not None and stated
-            altered.append(f"{text[: span[0]]}{donor}{text[span[1] :]}" if fits else None)  # type: ignore[index]
+            stated = all(said.spans[name] is not None for name in CONFIDENCES)
+            kept = span is None or donor is None or not stated
+            altered.append(None if kept else f"{text[: span[0]]}{donor}{text[span[1] :]}")  # type: ignore[index]
         return altered
 
-
-def _cut(text: str, span: Span | None) -> str | None:
-    return None if span is None else text[slice(*span)]
+    def span(self, text: str, said: ParsedResponse) -> Span | None:
+        """Where the part stands in a text; None where it is absent."""
+        return said.spans[self.part]
 
 
 class SwappedVision(SwappedPart):
@@ -98,6 +99,18 @@ class SwappedAnswer(SwappedPart):
     """Another response's answer: it no longer is what was concluded."""
 
     part = "answer"
+
+
+class SwappedAnalysis(SwappedPart):
+    """Another response's analysis: the doubts are not those that this response had."""
+
+    part = "analysis"
+
+    def span(self, text: str, said: ParsedResponse) -> Span | None:
+        if said.analysis is None:
+            return None
+        start = text.index(OPENING[self.part]) + len(OPENING[self.part])
+        return start, start + len(said.analysis)
 
 
 def jensen_shannon_distance(some: Float[Tensor, "N L"], others: Float[Tensor, "N L"]) -> Float[Tensor, " N"]:
