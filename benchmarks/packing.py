@@ -29,9 +29,8 @@ from subject import Subject, add_options, subject_of
 from transformers.utils.logging import disable_progress_bar
 from vlcal_step import LEARNER, Setting, VlcalStep
 
-from vlcal.policy.packing import Layout, Packed, Plain
+from vlcal.policy.packing import Plain
 
-LAYOUTS: dict[str, type[Layout]] = {"plain": Plain, "packed": Packed}
 Row = dict[str, float]
 
 
@@ -79,10 +78,11 @@ def learner_row(folder: Path, subject: Subject, setting: Setting, repeats: int) 
     tokens = torch.randint(ordinary, (subject.prompts * many, long), generator=rng).to(setting.device)
     advantages = torch.randn(len(tokens), generator=rng).to(setting.device)
     budgets = {"plain": many * (length + long), "packed": length + many * long}  # a whole group a pass
-    seconds: dict[str, list[float]] = {name: [] for name in LAYOUTS}
+    layouts = {"plain": Plain(), "packed": side.policy.layout}
+    seconds: dict[str, list[float]] = {name: [] for name in layouts}
     for _ in range(repeats + 1):
-        for name, layout in LAYOUTS.items():
-            side.policy.__dict__["layout"], side.module.sampling.token_budget = layout(), budgets[name]
+        for name, layout in layouts.items():
+            side.policy.__dict__["layout"], side.module.sampling.token_budget = layout, budgets[name]
             side.gradients(tokens, advantages)
             parts = side.clock.read()
             seconds[name].append(sum(parts[part] for part in LEARNER))

@@ -12,21 +12,26 @@ from torch import Tensor
 from tests.families.test_adaptation import disturb
 from vlcal.functional.vocabulary import token_statistics
 from vlcal.policy import LoRA, Policy
+from vlcal.policy.grouped import Grouped
 from vlcal.policy.packing import Layout, Packed, Plain
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
 
 LAYOUTS = {
-    "qwen2_5_vl": Packed,
-    "qwen3_vl": Packed,
+    "qwen2_5_vl": Grouped,
+    "qwen3_vl": Grouped,
     "qwen3_5": Plain,  # a recurrent layer carries one completion over into the next
-    "internvl3": Packed,
-    "internvl3_5": Packed,
+    "internvl3": Grouped,
+    "internvl3_5": Grouped,
     "gemma3": Plain,  # images look at themselves both ways, which the mask of a packed row does not say
-    "smolvlm": Packed,
-    "llava_onevision": Packed,
+    "smolvlm": Grouped,
+    "llava_onevision": Grouped,
 }
 OWNERS = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
+
+
+def made(layout: type[Layout], policy: Policy) -> Layout:
+    return Grouped(policy) if layout is Grouped else layout()
 
 
 def statistics(
@@ -62,15 +67,23 @@ def test_the_layout_is_found_by_trying_and_a_fallback_is_said_once(
     assert len(said) == (LAYOUTS[family] is Plain)
 
 
+@pytest.mark.parametrize("kind", [Grouped, Packed])
 def test_log_probs_and_entropies_of_packed_rows_are_those_of_plain_ones_where_the_family_is_packed(
-    policy: Policy, family: str, mixed: PromptBatch, completions: tuple[Tensor, Tensor], grammar: Grammar
+    policy: Policy,
+    family: str,
+    mixed: PromptBatch,
+    completions: tuple[Tensor, Tensor],
+    grammar: Grammar,
+    kind: type[Layout],
 ) -> None:
     with torch.no_grad():
-        packed, plain = (statistics(layout, policy, mixed, completions, grammar) for layout in (Packed(), Plain()))
+        packed, plain = (
+            statistics(made(layout, policy), policy, mixed, completions, grammar) for layout in (kind, Plain)
+        )
 
     for found, expected in zip(packed, plain, strict=True):
         error = (found - expected)[completions[1]].abs().max()
-        assert error < 1e-4 if LAYOUTS[family] is Packed else error > 0.01
+        assert error < 1e-4 if LAYOUTS[family] is Grouped else error > 0.01
 
 
 def test_gradients_of_the_chosen_layout_are_those_of_plain_rows(
@@ -83,7 +96,9 @@ def test_gradients_of_the_chosen_layout_are_those_of_plain_rows(
     policy = build(LoRA(rank=4))
     disturb(policy)  # fresh adapters pass no gradient to half of their weights
 
-    chosen, plain = (gradient(layout, policy, mixed, completions, grammar) for layout in (LAYOUTS[family](), Plain()))
+    chosen, plain = (
+        gradient(made(layout, policy), policy, mixed, completions, grammar) for layout in (LAYOUTS[family], Plain)
+    )
 
     assert plain.norm() > 1
     assert (chosen - plain).norm() / plain.norm() < 1e-4

@@ -47,8 +47,8 @@ def completions(frozen_policy: Policy) -> tuple[Tensor, Tensor]:
 def build(embedded: Path) -> Callable[..., Policy]:
     """The embedded model with an adaptation of its own."""
 
-    def made(adaptation: Adaptation, dtype: str = "float32") -> Policy:
-        return PolicySpec(str(embedded), adaptation, dtype=dtype).build()
+    def made(adaptation: Adaptation, dtype: str = "float32", attention: str = "sdpa") -> Policy:
+        return PolicySpec(str(embedded), adaptation, dtype, attention).build()
 
     return made
 

@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from vlcal.policy import Frozen, LanguageModel, Policy
 from vlcal.policy.encode import EncodedPrompts
 from vlcal.policy.fitting import fitting_layout
+from vlcal.policy.grouped import Grouped
 from vlcal.policy.packing import NOTHING, Layout, Packed, Packing, Plain
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
+
+EITHER = pytest.mark.parametrize("packed", [Grouped, lambda _: Packed()], ids=["grouped", "one mask"])
 
 
 def with_layout(policy: Policy, layout: Layout) -> Policy:
@@ -59,33 +62,42 @@ def test_shorter_rows_end_in_nothing() -> None:
     assert packing.segments.tolist() == [[0, 0, 1], [0, 1, NOTHING]]
 
 
+@EITHER
 def test_packed_rows_give_the_log_probs_the_entropy_and_the_gradient_of_plain_ones(
-    build: Callable[..., Policy], mixed: PromptBatch, completions: tuple[Tensor, Tensor], grammar: Grammar
+    build: Callable[..., Policy],
+    mixed: PromptBatch,
+    completions: tuple[Tensor, Tensor],
+    grammar: Grammar,
+    packed: Callable[[Policy], Layout],
 ) -> None:
     policy, (tokens, mask) = build(LanguageModel()), completions
     encoded = policy.encode(mixed, grammar)
     found = []
-    for layout in (Plain(), Packed()):
+    for layout in (Plain(), packed(policy)):
         policy.zero_grad()
         log_probs, entropy = with_layout(policy, layout).score(encoded, tokens, mask)
         (log_probs.sum() + 0.1 * entropy.sum()).backward()  # type: ignore[no-untyped-call]
         gradient = torch.cat([weight.grad.flatten() for weight in policy.parameters() if weight.grad is not None])
         found.append((log_probs.detach(), entropy.detach(), gradient))
 
-    (plain, plain_entropy, plain_gradient), (packed, packed_entropy, packed_gradient) = found
-    torch.testing.assert_close(packed, plain, rtol=1e-5, atol=2e-5)
-    torch.testing.assert_close(packed_entropy, plain_entropy, rtol=1e-5, atol=2e-5)
-    assert (packed_gradient - plain_gradient).norm() < 1e-5 * plain_gradient.norm()
+    (plain, plain_entropy, plain_gradient), (shared, shared_entropy, shared_gradient) = found
+    torch.testing.assert_close(shared, plain, rtol=1e-5, atol=2e-5)
+    torch.testing.assert_close(shared_entropy, plain_entropy, rtol=1e-5, atol=2e-5)
+    assert (shared_gradient - plain_gradient).norm() < 1e-5 * plain_gradient.norm()
 
 
+@EITHER
 @torch.no_grad()
 def test_what_one_completion_says_changes_nothing_for_its_neighbour(
-    frozen_policy: Policy, encoded: EncodedPrompts, completions: tuple[Tensor, Tensor]
+    frozen_policy: Policy,
+    encoded: EncodedPrompts,
+    completions: tuple[Tensor, Tensor],
+    packed: Callable[[Policy], Layout],
 ) -> None:
     tokens, mask = completions
     other = tokens.clone()
     other[0::2] = tokens[0::2].flip(0)  # the first completion of every group says something else
-    policy = with_layout(frozen_policy, Packed())
+    policy = with_layout(frozen_policy, packed(frozen_policy))
 
     before, after = (policy.score(encoded, said, mask)[0] for said in (tokens, other))
 
@@ -93,12 +105,16 @@ def test_what_one_completion_says_changes_nothing_for_its_neighbour(
     assert not torch.allclose(after[0::2], before[0::2])
 
 
+@EITHER
 @torch.no_grad()
 def test_a_long_group_is_cut_into_rows_that_repeat_the_prompt(
-    frozen_policy: Policy, encoded: EncodedPrompts, completions: tuple[Tensor, Tensor]
+    frozen_policy: Policy,
+    encoded: EncodedPrompts,
+    completions: tuple[Tensor, Tensor],
+    packed: Callable[[Policy], Layout],
 ) -> None:
     tokens, mask = completions
-    policy = with_layout(frozen_policy, Packed())
+    policy = with_layout(frozen_policy, packed(frozen_policy))
     whole, _ = policy.score(encoded, tokens, mask)
 
     for budget in (1, 30, 60, 10**6):
@@ -167,8 +183,24 @@ class Refusing(nn.Module):
 
 def test_a_model_that_takes_packed_rows_is_given_them(frozen_policy: Policy, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        assert isinstance(fitting_layout(frozen_policy), Packed)
+        assert isinstance(fitting_layout(frozen_policy), Grouped)
     assert not caplog.records
+
+
+def test_a_policy_with_another_attention_is_packed_behind_one_mask(build: Callable[..., Policy]) -> None:
+    policy = build(Frozen(), attention="eager")
+
+    assert type(policy.layout) is Packed
+
+
+def test_a_sliding_window_which_no_short_trial_can_show_means_plain_rows(
+    frozen_policy: Policy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = frozen_policy.backbone.get_decoder().config
+    monkeypatch.setattr(config, "layer_types", ["sliding_attention", "full_attention"], raising=False)
+
+    assert isinstance(fitting_layout(frozen_policy), Plain)
+    assert "sliding window" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -93,9 +93,13 @@ class Packed(Layout):
         prompt, following = prompt_positions(policy.backbone, encoded)
         continued = following[owners, None] + torch.arange(tokens.shape[1], device=tokens.device)
         inputs["position_ids"] = torch.stack([packing.laid_out(axis, continued, 0) for axis in prompt]).squeeze(0)
-        inputs["attention_mask"] = additive(sees(packing.segments, packing.segments).tril(), policy.dtype)
+        inputs |= self.attention(packing, policy.dtype)
         states = policy.backbone.base_model(**inputs, use_cache=False).last_hidden_state
         return states.flatten(0, 1)[packing.predictors]
+
+    def attention(self, packing: Packing, dtype: torch.dtype) -> dict[str, Any]:
+        """What tells the model which slots see which: one mask over the row."""
+        return {"attention_mask": additive(sees(packing.segments, packing.segments).tril(), dtype)}
 
     def share(self, prompt: int, completions: Sequence[int], budget: int) -> list[list[int]]:
         rows: list[list[int]] = []
@@ -117,7 +121,9 @@ class Packing:
         prompt: Slot of each prompt token in the flattened rows, prompt by prompt.
         counts: True on the prompt tokens that are no padding.
         completion: Slot of each completion token that counts, completion by completion.
-        mask: True on those completion tokens.
+        slots: Slot of each completion token; 0 outside the mask.
+        owners: The prompt that each completion continues.
+        mask: True on the completion tokens that count.
         predictors: Slot of the state that predicts each completion token; 0 outside the mask.
         segments: What each slot holds: PROMPT, a completion by its place in the group plus one, or NOTHING.
     """
@@ -125,6 +131,8 @@ class Packing:
     prompt: Int[Tensor, " p"]
     counts: Bool[Tensor, "P L"]
     completion: Int[Tensor, " c"]
+    slots: Int[Tensor, "N T"]
+    owners: Int[Tensor, " N"]
     mask: Bool[Tensor, "N T"]
     predictors: Int[Tensor, "N T"]
     segments: Int[Tensor, "P S"]
@@ -151,6 +159,8 @@ class Packing:
             prompt=prompt,
             counts=counts,
             completion=slots[mask],
+            slots=slots.masked_fill(~mask, 0),
+            owners=owners,
             mask=mask,
             predictors=torch.where(steps == 0, ends, slots - 1).masked_fill(~mask, 0),
             segments=segments.view(len(counts), width),

@@ -13,8 +13,7 @@ from torch import Tensor
 from vlcal.evaluation.levels import CONFIDENCES, OPENING, levels_at, text_places
 from vlcal.evaluation.probes.base import KINDS, Columns, Probe, counts, known_mean
 from vlcal.evaluation.study import Study
-from vlcal.text import ParsedResponse, parse
-from vlcal.text.parse import Span
+from vlcal.text import ParsedResponse, Span, parse
 
 BARELY = 0.1  # a Jensen-Shannon distance up to here is called no reaction
 
