@@ -1,0 +1,70 @@
+"""The estimated memory of a policy beside what the same policy really holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vlcal.policy import KeptActivations, LoRA, PolicySpec, QLoRA, RecomputedActivations
+from vlcal.policy.activations import Activations
+from vlcal.policy.adaptation import Adaptation
+from vlcal.policy.layers import decoder
+from vlcal.policy.memory import LiveBytes, Skeleton
+
+TOKENS = 192
+
+
+def held(module: nn.Module) -> int:
+    """Bytes of all weights, with the scales of those in four bits."""
+    total = 0
+    for weight in module.parameters():
+        total += weight.nbytes
+        state = getattr(weight, "quant_state", None)
+        if state is not None:
+            parts = (state.absmax, state.code, state.offset, state.state2.absmax, state.state2.code)
+            total += sum(part.nbytes for part in parts)
+    return total
+
+
+@pytest.mark.parametrize("adaptation", [LoRA(rank=4), QLoRA(rank=4)], ids=["float32", "4 bits"])
+def test_the_weights_take_what_they_take(embedded: Path, adaptation: Adaptation) -> None:
+    spec = PolicySpec(str(embedded), adaptation, dtype="float32")
+
+    estimated = sum(Skeleton(spec).weight_bytes().values())
+
+    assert estimated == pytest.approx(held(spec.build().adapted), rel=0.01)
+
+
+def test_the_cache_grows_by_keys_and_values(embedded: Path) -> None:
+    spec = PolicySpec(str(embedded), dtype="float32")
+    policy = spec.build()
+    with torch.no_grad():
+        cache = policy.backbone.base_model(torch.full((3, 10), policy.filler), use_cache=True).past_key_values
+
+    assert Skeleton(spec).cache_bytes().token * 3 * 10 == sum(
+        layer.keys.nbytes + layer.values.nbytes for layer in cache.layers
+    )
+
+
+@pytest.mark.parametrize("activations", [KeptActivations(), RecomputedActivations()], ids=["kept", "recomputed"])
+def test_a_pass_holds_what_the_same_pass_over_nothing_does(embedded: Path, activations: Activations) -> None:
+    spec = PolicySpec(str(embedded), LoRA(rank=4), dtype="float32", activations=activations)
+    policy = spec.build()
+    language = decoder(policy.backbone).train()
+    learning = [weight for weight in policy.adapted.parameters() if weight.requires_grad]
+    for weight in learning:
+        weight.grad = torch.zeros_like(weight)
+    embedded_tokens = torch.zeros(1, TOKENS, policy.backbone.get_input_embeddings().weight.shape[1])
+    given: list[Tensor] = [*policy.adapted.parameters(), *policy.adapted.buffers(), embedded_tokens]
+    with LiveBytes([*given, *(weight.grad for weight in learning if weight.grad is not None)]) as live:
+        states = language(inputs_embeds=embedded_tokens, use_cache=False).last_hidden_state
+        kept = live.now
+        states.backward(torch.zeros_like(states))
+
+    estimated = Skeleton(spec).update_bytes(TOKENS)
+
+    assert estimated.kept == pytest.approx(kept, rel=0.15)
+    assert estimated.peak == pytest.approx(live.peak, rel=0.15)
