@@ -11,8 +11,12 @@ from torch import Tensor, nn
 from vlcal.policy import KeptActivations, LoRA, PolicySpec, QLoRA, RecomputedActivations
 from vlcal.policy.activations import Activations
 from vlcal.policy.adaptation import Adaptation
+from vlcal.policy.grouped import Grouped
 from vlcal.policy.layers import decoder
 from vlcal.policy.memory import LiveBytes, Skeleton
+from vlcal.policy.packing import Packed
+from vlcal.text import Grammar
+from vlcal.types import PromptBatch
 
 TOKENS = 192
 
@@ -68,3 +72,24 @@ def test_a_pass_holds_what_the_same_pass_over_nothing_does(embedded: Path, activ
 
     assert estimated.kept == pytest.approx(kept, rel=0.15)
     assert estimated.peak == pytest.approx(live.peak, rel=0.15)
+
+
+def test_attention_group_by_group_holds_the_prompt_once_more_for_every_completion(
+    embedded: Path, mixed: PromptBatch, grammar: Grammar
+) -> None:
+    spec = PolicySpec(str(embedded), LoRA(rank=4), dtype="float32")
+    policy, many, long = spec.build(), 8, 6
+    encoded = policy.encode(mixed.select([0]), grammar)
+    tokens, mask = torch.full((many, long), policy.filler), torch.ones(many, long, dtype=torch.bool)
+    owners = torch.zeros(many, dtype=torch.long)
+    kept = {}
+    for layout in (Packed(), Grouped(policy)):
+        with LiveBytes([*policy.adapted.parameters(), *policy.adapted.buffers()]) as live:
+            states = layout.hidden(policy, encoded, tokens, mask, owners)
+            kept[type(layout)] = live.now
+        del states
+
+    more = kept[Grouped] - kept[Packed]
+
+    estimated = Skeleton(spec).grouping_bytes(encoded.length + many * long, encoded.length, many)
+    assert more == pytest.approx(estimated, rel=0.3)

@@ -89,22 +89,30 @@ def footprint(skeleton: Skeleton, work: Workload, optimizer_bytes: int, card: in
     update = skeleton.update_bytes(work.tokens_at_once)
     scoring = skeleton.scoring_bytes(work.tokens_at_once)
     states = work.tokens_at_once * skeleton.width * skeleton.dtype.itemsize
-    mask = work.tokens_at_once**2 * (skeleton.dtype.itemsize + 2)  # what may be seen, twice as bool, once to be added
+    fitting = max(1, (work.tokens_at_once - work.prompt_tokens) // work.completion_tokens)
+    seen = work.completion_tokens * (work.prompt_tokens + work.completion_tokens)
+    groups = skeleton.grouping_bytes(work.tokens_at_once, work.prompt_tokens, fitting)
+    groups += fitting * seen * (skeleton.dtype.itemsize + 1)  # the mask, as bool and as what is added
     free = card - sum(resident.values())
     blocks = [
         _vocabulary(skeleton, tokens, free - busy)
         for tokens, busy in (
-            (work.tokens_at_once, update.kept + 3 * states + mask),
-            (work.tokens_at_once, scoring + 2 * states + mask),
+            (work.tokens_at_once, update.kept + 3 * states + groups),
+            (work.tokens_at_once, scoring + 2 * states + groups),
         )
     ]
     phases = {
         "images": _images(skeleton, work),
         "rollouts": _rollouts(skeleton, work),
-        "scoring": {"one pass": scoring, "mask": mask, "states of both passes": 2 * states, "vocabulary": blocks[1]},
+        "scoring": {
+            "one pass": scoring,
+            "prompt beside completions": groups,
+            "states of both passes": 2 * states,
+            "vocabulary": blocks[1],
+        },
         "update": {
             "kept for the backward pass": update.kept,
-            "mask": mask,
+            "prompt beside completions": groups,
             "states": 3 * states,  # gathered, padded and chosen
             # These come one after the other.
             "backward pass, vocabulary or reference": max(

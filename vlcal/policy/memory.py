@@ -22,7 +22,7 @@ from transformers import (
 )
 from transformers.quantizers.quantizers_utils import should_convert_module
 
-from vlcal.policy.layers import decoder
+from vlcal.policy.layers import checkpointable, decoder
 from vlcal.policy.spec import UNREADABLE, PolicySpec
 
 COUNTED = "vlcal_counted"  # our attention for passes over nothing, by the name transformers finds it
@@ -186,6 +186,18 @@ class Skeleton:
         with torch.no_grad(), self._counter() as live:
             self._states(1, tokens)
         return live.peak + self.unpacked_bytes()
+
+    def grouping_bytes(self, tokens: int, prompt: int, completions: int) -> int:
+        """What attention group by group adds: keys and values of a prompt beside those of each of its completions.
+
+        Queries and sums of all `tokens` are moved as well. One block holds this at a time, and every block that is not
+        recomputed holds its own until the backward pass.
+        """
+        text = self.config.get_text_config()
+        width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        slot = 2 * text.num_attention_heads * width * self.dtype.itemsize
+        kept = sum(not block.gradient_checkpointing for block in checkpointable(decoder(self.backbone)))
+        return (completions * prompt + tokens) * slot * (1 + kept)
 
     def cache_bytes(self) -> CacheBytes:
         """What the engine keeps of a prompt and of what it writes."""
