@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from vlcal.policy import EncodedPrompts, Policy
@@ -18,22 +18,11 @@ class Gapped(Plain):
     every distance stays as it was and the hole takes away nothing but the view.
     """
 
-    def hidden(
-        self,
-        policy: Policy,
-        encoded: EncodedPrompts,
-        tokens: Int[Tensor, "N T"],
-        mask: Bool[Tensor, "N T"],
-        owners: Int[Tensor, " N"],
-    ) -> Float[Tensor, "N T D"]:
-        inputs = encoded.select(owners.tolist()).model_inputs()
-        behind = {"input_ids": tokens, "attention_mask": mask}
-        for name in encoded.rows:
-            values = behind.get(name, torch.zeros_like(tokens))
-            inputs[name] = torch.cat([inputs[name], values.to(inputs[name].dtype)], 1)
+    def positions(
+        self, policy: Policy, encoded: EncodedPrompts, owners: Int[Tensor, " N"], steps: int
+    ) -> dict[str, Tensor]:
+        """Places as if nothing were left out."""
         prompt, following = prompt_positions(policy.backbone, encoded)
-        own = following[owners, None] + torch.arange(tokens.shape[1], device=tokens.device)
+        own = following[owners, None] + torch.arange(steps, device=following.device)
         places = [torch.cat([axis[owners], own.to(axis.dtype)], 1) for axis in prompt]
-        inputs["position_ids"] = torch.stack(places).squeeze(0)
-        states: Float[Tensor, "N S D"] = policy.backbone.base_model(**inputs, use_cache=False).last_hidden_state
-        return states[:, encoded.length - 1 : -1]
+        return {"position_ids": torch.stack(places).squeeze(0)}

@@ -67,8 +67,15 @@ class Plain(Layout):
         for name in encoded.rows:
             values = behind.get(name, torch.zeros_like(tokens))
             inputs[name] = torch.cat([inputs[name], values.to(inputs[name].dtype)], 1)
+        inputs |= self.positions(policy, encoded, owners, tokens.shape[1])
         states = policy.backbone.base_model(**inputs, use_cache=False).last_hidden_state
         return states[:, encoded.length - 1 : -1]
+
+    def positions(
+        self, policy: Policy, encoded: EncodedPrompts, owners: Int[Tensor, " N"], steps: int
+    ) -> dict[str, Tensor]:
+        """The places of all tokens, by the name the model takes them under; empty where the model counts itself."""
+        return {}
 
     def share(self, prompt: int, completions: Sequence[int], budget: int) -> list[list[int]]:
         return [[place] for place in range(len(completions))]
