@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlcal.evaluation.metrics.levels import Floats
+
+Draw = Callable[[np.random.Generator, int, int], NDArray[Any]]
 
 BLOCK = 2**18  # weights held at a time: 2 MiB, about what a core's cache takes
 
@@ -42,12 +45,23 @@ class Clusters:
 
     def weights(self, draws: int, seed: int) -> Iterator[Floats]:
         """How often each question is drawn, (B, questions), for a few draws at a time; `draws` rows in all."""
+        return self._blocks(_multiplicities, draws, seed)
+
+    def signs(self, draws: int, seed: int) -> Iterator[Floats]:
+        """A random sign of each question, (B, questions), less the mean of its data set, in the same blocks.
+
+        Weights of the wild bootstrap (Liu, 1988): a sum over questions, weighted so, varies as it would from sample to
+        sample, but around 0.
+        """
+        return self._blocks(_centred_signs, draws, seed)
+
+    def _blocks(self, draw: Draw, draws: int, seed: int) -> Iterator[Floats]:
         # A stream for each data set, so that nothing depends on how many draws fit into a block.
         streams = np.random.default_rng(seed).spawn(len(self.sizes))
         block = max(1, min(draws, BLOCK // max(len(self.of), 1)))
         for start in range(0, draws, block):
             rows = min(block, draws - start)
-            drawn = [_multiplicities(rng, rows, int(size)) for rng, size in zip(streams, self.sizes, strict=True)]
+            drawn = [draw(rng, rows, int(size)) for rng, size in zip(streams, self.sizes, strict=True)]
             yield np.concatenate(drawn, 1).astype(np.float64)
 
 
@@ -55,6 +69,12 @@ def _multiplicities(rng: np.random.Generator, rows: int, size: int) -> NDArray[n
     """How often each of `size` questions is among `size` drawn with replacement, for each row."""
     drawn = rng.integers(0, size, (rows, size)) + size * np.arange(rows)[:, None]
     return np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
+
+
+def _centred_signs(rng: np.random.Generator, rows: int, size: int) -> Floats:
+    signs = 2.0 * rng.integers(0, 2, (rows, size), np.int8) - 1
+    centred: Floats = signs - signs.mean(-1, keepdims=True)
+    return centred
 
 
 def bootstrap(clusters: Clusters, figures: Callable[[Floats], Floats], draws: int = 1000, seed: int = 0) -> Floats:

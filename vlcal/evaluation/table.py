@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlcal.evaluation.bootstrap import Clusters, bootstrap, percentile_interval
+from vlcal.evaluation.bootstrap import Clusters
+from vlcal.evaluation.estimates import Estimate, Group, difference_estimate, mean_estimate, sample
 from vlcal.evaluation.metrics import METRICS, AbsentPolicy, Judged, LeaveOut, Metric, WrongAndUnsure
-from vlcal.evaluation.metrics.levels import Floats, Rows
 
 __all__ = [
     "METRICS",
@@ -22,25 +22,11 @@ __all__ = [
     "Metric",
     "MetricTable",
     "WrongAndUnsure",
+    "metric_estimates",
     "metric_table",
     "paired_difference",
     "shared_questions",
 ]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval; NaN where undefined.
-
-    Args:
-        value: The figure of the data as they are.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
-    """
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -99,31 +85,42 @@ def metric_table(
     """
     check_draws(draws)
     names = [str(name) for name in np.unique(judged.dataset)]
-    members = {name: np.flatnonzero(judged.dataset == name) for name in names}
-    # One data set is all there is: its figures are the figures.
+    members = [np.flatnonzero(judged.dataset == name) for name in names]
     clusters = Clusters(judged.question, judged.dataset)
-    groups = [_Group(judged, clusters.of, absent)]
-    if len(names) > 1:
-        groups += [_Group(judged.where(members[name]), clusters.of[members[name]], absent) for name in names]
-    points = np.stack([group.figures(np.ones((1, len(clusters))))[0] for group in groups])
-    drawn = np.full((1, *points.shape), np.nan)
-    if draws and len(clusters):
-        drawn = bootstrap(clusters, lambda w: np.stack([group.figures(w) for group in groups], 1), draws, seed)
-    for number, group in enumerate(groups):
-        if group.counts.questions < 2:
-            drawn[:, number] = np.nan
-    last = slice(1 if len(names) > 1 else 0, None)
-    defined = ~np.isnan(points[last])
-    estimates = [_estimates(point, drawn[:, number]) for number, point in enumerate(points)]
+    # One data set is all there is: its figures are the figures.
+    parts = [(judged.where(rows), clusters.of[rows]) for rows in members] if len(names) > 1 else []
+    groups = [Group(rows, question, absent) for rows, question in [(judged, clusters.of), *parts]]
+    sampled = sample(groups, clusters, draws, seed)
+    estimates = [{name: each.estimate(name) for name in METRICS} for each in sampled]
+    counts = [_counts(judged, clusters.of), *(_counts(rows, question) for rows, question in parts)]
+    last = slice(1 if parts else 0, 1 + len(parts) if names else 0)
     return MetricTable(
         estimates=estimates[0],
-        datasets=dict(zip(names, estimates[last], strict=False)),
-        macro=_estimates(_mean(points[None, last], defined)[0], _mean(drawn[:, last], defined)),
-        macro_datasets=dict(zip(METRICS, defined.sum(0).tolist() if names else [0] * len(METRICS), strict=True)),
-        counts=groups[0].counts,
-        dataset_counts={name: group.counts for name, group in zip(names, groups[last], strict=False)},
+        datasets=dict(zip(names, estimates[last], strict=True)),
+        macro={name: mean_estimate(sampled[last], name) for name in METRICS} if parts else estimates[0],
+        macro_datasets={name: sum(not math.isnan(each.values[name]) for each in sampled[last]) for name in METRICS},
+        counts=counts[0],
+        dataset_counts=dict(zip(names, counts[last], strict=True)),
         absent=absent.said,
     )
+
+
+def metric_estimates(
+    judged: Judged,
+    names: Collection[str],
+    draws: int = 1000,
+    seed: int = 0,
+    absent: AbsentPolicy = WrongAndUnsure(),
+) -> Mapping[str, Estimate]:
+    """Some metrics with their intervals: what `metric_table` gives of them, without the others and the data sets.
+
+    Raises:
+        ValueError: If `draws` is negative.
+    """
+    check_draws(draws)
+    clusters = Clusters(judged.question, judged.dataset)
+    (sampled,) = sample([Group(judged, clusters.of, absent, names)], clusters, draws, seed)
+    return {name: sampled.estimate(name) for name in names}
 
 
 def paired_difference(
@@ -148,15 +145,9 @@ def paired_difference(
         np.concatenate([first.question, second.question]), np.concatenate([first.dataset, second.dataset])
     )
     one, other = np.split(clusters.of, [len(first)])
-    minuend, subtrahend = _Group(first, one, absent), _Group(second, other, absent)
-
-    def differences(weights: Floats) -> Floats:
-        return minuend.figures(weights) - subtrahend.figures(weights)
-
-    point = differences(np.ones((1, len(clusters))))[0]
-    enough = draws > 0 and len(clusters) > 1
-    drawn = bootstrap(clusters, differences, draws, seed) if enough else np.full((1, len(point)), np.nan)
-    return _estimates(point, drawn)
+    groups = [Group(first, one, absent), Group(second, other, absent)]
+    minuend, subtrahend = sample(groups, clusters, draws, seed)
+    return {name: difference_estimate(minuend, subtrahend, name) for name in METRICS}
 
 
 def shared_questions(first: Judged, second: Judged) -> int:
@@ -175,22 +166,13 @@ def check_draws(draws: int) -> None:
         raise ValueError(f"`draws` must be at least 0, which leaves the intervals out; got {draws}. 1000 is usual.")
 
 
-class _Group:
-    """Responses that make a table of their own, ready for any draw of all the questions."""
-
-    def __init__(self, judged: Judged, question: NDArray[np.intp], absent: AbsentPolicy) -> None:
-        self._rows = Rows(judged.confidence, judged.correct, absent, drawn_with=question)
-        self.counts = Counts(
-            n=len(judged),
-            questions=len(np.unique(question)),
-            unparsed=int(np.isnan(judged.confidence).sum()),
-            unknown=int(np.isnan(judged.correct).sum()),
-        )
-
-    def figures(self, weights: Floats) -> Floats:
-        """Every metric for each draw of questions, (B, metrics)."""
-        levels = self._rows.levels(weights)
-        return np.stack([metric.of(levels) for metric in METRICS.values()], -1)
+def _counts(judged: Judged, question: NDArray[np.intp]) -> Counts:
+    return Counts(
+        n=len(judged),
+        questions=len(np.unique(question)),
+        unparsed=int(np.isnan(judged.confidence).sum()),
+        unknown=int(np.isnan(judged.correct).sum()),
+    )
 
 
 def _shared_rows(first: Judged, second: Judged) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -199,18 +181,3 @@ def _shared_rows(first: Judged, second: Judged) -> tuple[NDArray[np.intp], NDArr
     )
     one, other = np.split(clusters.of, [len(first)])
     return np.flatnonzero(np.isin(one, other)), np.flatnonzero(np.isin(other, one))
-
-
-def _estimates(point: Floats, drawn: Floats) -> dict[str, Estimate]:
-    estimates = {}
-    for name, value, column in zip(METRICS, point.tolist(), drawn.T, strict=True):
-        ends = percentile_interval(column) if not math.isnan(value) else (math.nan, math.nan)
-        estimates[name] = Estimate(value, *ends)
-    return estimates
-
-
-def _mean(figures: Floats, defined: NDArray[np.bool_]) -> Floats:
-    """Mean over the data sets (draws, data sets, metrics) where the figure of the data is defined; NaN if nowhere."""
-    number = defined.sum(0)
-    total = np.where(defined, figures, 0.0).sum(1)
-    return np.where(number > 0, total / np.maximum(number, 1), np.nan)

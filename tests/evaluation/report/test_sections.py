@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from vlcal.evaluation.report import load_runs
-from vlcal.evaluation.report.baselines import CERTAINTY, STATED, estimates, readouts
+from vlcal.evaluation.report.baselines import CERTAINTY, STATED, readouts
 from vlcal.evaluation.report.content import Cell, Table
 from vlcal.evaluation.report.failures import plane_section
 from vlcal.evaluation.report.findings import gather, judge
@@ -20,7 +20,7 @@ from vlcal.evaluation.report.markdown import markdown_table
 from vlcal.evaluation.report.probes import probe_section
 from vlcal.evaluation.report.summary import summary_section
 from vlcal.evaluation.report.wording import difference_cell, estimate_cell, number
-from vlcal.evaluation.table import Estimate, metric_table
+from vlcal.evaluation.table import Estimate, metric_estimates, metric_table
 
 Make = Callable[..., Any]
 
@@ -125,7 +125,7 @@ def test_readouts_stand_beside_the_stated_confidence(write: Make, mixed: Make) -
 def test_some_metrics_are_those_of_the_whole_table(write: Make, mixed: Make) -> None:
     (run,) = load_runs([write("val.jsonl", mixed())])
     judged = judge(run, "overall", "correct")
-    some, table = estimates(judged, ("auroc", "brier"), 50, seed=1), metric_table(judged, 50, seed=1)
+    some, table = metric_estimates(judged, ("auroc", "brier"), 50, seed=1), metric_table(judged, 50, seed=1)
     for name, estimate in some.items():
         assert (estimate.value, estimate.low, estimate.high) == pytest.approx(
             (table.estimates[name].value, table.estimates[name].low, table.estimates[name].high)

@@ -17,7 +17,12 @@ class Binning(ABC):
 
     @abstractmethod
     def sums(self, levels: Levels, *columns: Floats) -> tuple[Floats, ...]:
-        """Each column (B, K) summed over the bins, (B, bins); a bin that nobody is in may be missing."""
+        """Each column summed over the bins, (B, bins); a bin that nobody is in may be missing.
+
+        Args:
+            levels: What is binned, of B rows or of one for all rows of the columns.
+            columns: Sums over its levels, (B, K).
+        """
 
 
 class FixedBinning(Binning):
@@ -86,13 +91,15 @@ class EqualMass(Binning):
     def sums(self, levels: Levels, *columns: Floats) -> tuple[Floats, ...]:
         count = levels.count.astype(np.int64)
         twice_rank = 2 * np.cumsum(count, -1) - count
-        index = twice_rank * self.bins // np.maximum(2 * count.sum(-1, keepdims=True), 1)
-        draws = len(count)
         # A level that nobody states in a draw may have the rank behind the last.
-        flat = (np.minimum(index, self.bins - 1) + self.bins * np.arange(draws)[:, None]).ravel()
-        size = draws * self.bins
-        summed = (np.bincount(flat, column.ravel(), size) for column in columns)
-        return tuple(values.astype(np.float64).reshape(draws, self.bins) for values in summed)
+        index = np.minimum(twice_rank * self.bins // np.maximum(2 * count.sum(-1, keepdims=True), 1), self.bins - 1)
+        return tuple(self._summed(column, index) for column in columns)
+
+    def _summed(self, column: Floats, index: NDArray[np.int64]) -> Floats:
+        rows = len(column)
+        flat = index + self.bins * np.arange(rows)[:, None]
+        summed: Floats = np.bincount(flat.ravel(), column.ravel(), rows * self.bins).astype(np.float64)
+        return summed.reshape(rows, self.bins)
 
 
 def starts_of(index: NDArray[np.intp]) -> NDArray[np.intp]:

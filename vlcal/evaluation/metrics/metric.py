@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import wraps
 
 from numpy.typing import ArrayLike
 
 from vlcal.evaluation.metrics.absent import AbsentPolicy, WrongAndUnsure
+from vlcal.evaluation.metrics.deviation import Deviation
 from vlcal.evaluation.metrics.levels import Floats, Levels, Rows
 
 
@@ -33,6 +35,7 @@ class Metric:
         high: Largest value it can take; infinite where nothing bounds it.
         convention: Binning, tie rule or floor, in the words that stand under a table.
         of: The formula, from sums per level to one value per draw.
+        deviation: Where the figure is a size of deviations, what it is made of.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Metric:
     high: float
     convention: str
     of: Callable[[Levels], Floats]
+    deviation: Callable[[Levels], Deviation] | None = None
 
     @property
     def range(self) -> tuple[float, float]:
@@ -68,5 +72,21 @@ def metric(
 
     def named(of: Callable[[Levels], Floats]) -> Metric:
         return Metric(of.__name__, label, better, low, high, convention, of)
+
+    return named
+
+
+def deviation_metric(
+    label: str, better: Better, convention: str, low: float = 0.0, high: float = 1.0
+) -> Callable[[Callable[[Levels], Deviation]], Metric]:
+    """A deviation of `Levels` as a `Metric` of the same name: the figure is its size."""
+
+    def named(deviation: Callable[[Levels], Deviation]) -> Metric:
+        @wraps(deviation)
+        def of(levels: Levels) -> Floats:
+            found = deviation(levels)
+            return found.figure(found.gather(levels))
+
+        return replace(metric(label, better, convention, low, high)(of), deviation=deviation)
 
     return named

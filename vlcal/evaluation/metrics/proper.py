@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from vlcal.evaluation.metrics.binning import Nearest
+from vlcal.evaluation.metrics.deviation import Binned, Deviation, mean_square
 from vlcal.evaluation.metrics.levels import Floats, Levels, ratio
-from vlcal.evaluation.metrics.metric import Better, metric
+from vlcal.evaluation.metrics.metric import Better, deviation_metric, metric
 
 FLOOR = 1e-3  # smallest probability that the log loss charges, as in `scores.LogScore`
 
@@ -21,24 +22,27 @@ def brier(levels: Levels) -> Floats:
     return ratio(np.maximum(squares, 0.0), levels.total)
 
 
-@metric("Brier reliability", Better.LOWER, "bins of the nearest hundredth: exact for levels of 0-10 and 0-100")
-def brier_reliability(levels: Levels) -> Floats:
+@deviation_metric(
+    "Brier reliability", Better.LOWER, "bins of the nearest hundredth: exact for levels of 0-10 and 0-100"
+)
+def brier_reliability(levels: Levels) -> Deviation:
     """Mean squared gap of mean confidence and accuracy in a bin. Murphy (1973)."""
-    residual, count = HUNDREDTHS.sums(levels, levels.residual, levels.count)
-    squares = np.divide(residual**2, count, out=np.zeros(count.shape), where=count > 0)
-    return ratio(squares.sum(-1), levels.total)
+    return Binned(levels, HUNDREDTHS, mean_square)
 
 
-@metric(
+@deviation_metric(
     "Brier resolution", Better.HIGHER, "what makes Brier = reliability - resolution + uncertainty exact", -1.0, 0.25
 )
-def brier_resolution(levels: Levels) -> Floats:
+def brier_resolution(levels: Levels) -> Deviation:
     """Spread of the accuracies of the bins, mean of (accuracy of the bin - accuracy)^2. Murphy (1973).
 
     Where a bin holds different confidences, their spread inside it is counted in, so that the three terms always add
     up to the Brier score: the generalised resolution of Stephenson, Coelho and Jolliffe (2008).
     """
-    return brier_reliability.of(levels) + brier_uncertainty.of(levels) - brier.of(levels)
+    accuracy = ratio(levels.credit.sum(-1), levels.total)[:, None]
+    between = Binned(levels, HUNDREDTHS, mean_square, accuracy)
+    both = brier_reliability.of(levels) + brier_uncertainty.of(levels) - brier.of(levels)
+    return Binned(levels, HUNDREDTHS, mean_square, accuracy, both - between.figure(between.gather(levels)))
 
 
 @metric("Brier uncertainty", Better.NEITHER, "variance of the outcome, accuracy (1 - accuracy)", high=0.25)

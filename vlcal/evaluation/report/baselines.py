@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from vlcal.evaluation.bootstrap import Clusters, bootstrap, percentile_interval
-from vlcal.evaluation.metrics import METRICS, Judged, WrongAndUnsure
-from vlcal.evaluation.metrics.levels import Floats, Rows
+from vlcal.evaluation.metrics import METRICS, Judged
+from vlcal.evaluation.metrics.levels import Floats
 from vlcal.evaluation.posthoc import (
     Beta,
     Calibrator,
@@ -21,10 +20,10 @@ from vlcal.evaluation.posthoc import (
 )
 from vlcal.evaluation.report.content import Cell, Figure, Row, Section, Table
 from vlcal.evaluation.report.figures import forest_figure
-from vlcal.evaluation.report.findings import KindFindings
+from vlcal.evaluation.report.findings import Finding, KindFindings
 from vlcal.evaluation.report.runs import Run
 from vlcal.evaluation.report.wording import estimate_cell
-from vlcal.evaluation.table import Estimate
+from vlcal.evaluation.table import Estimate, metric_estimates
 
 STATED = "stated"
 FOLDS = 5
@@ -63,33 +62,15 @@ def readouts(run: Run, kind: str, judged: Judged) -> Iterator[tuple[str, Judged]
 
 def gather_baselines(runs: Sequence[Run], kinds: Sequence[KindFindings], draws: int, seed: int) -> Found:
     """Kind of confidence -> run -> readout -> metric -> estimate."""
-    return {
-        kind.kind.name: {
-            finding.run: {
-                name: finding.table.estimates if name == STATED else estimates(judged, METRICS_SHOWN, draws, seed)
-                for name, judged in readouts(runs[finding.run], kind.kind.name, finding.judged)
-            }
-            for finding in kind.findings
+
+    def gathered(finding: Finding, kind: str) -> Readouts:
+        return {
+            name: finding.table.estimates if name == STATED else metric_estimates(judged, METRICS_SHOWN, draws, seed)
+            for name, judged in readouts(runs[finding.run], kind, finding.judged)
         }
-        for kind in kinds
-    }
 
-
-def estimates(judged: Judged, metrics: Sequence[str], draws: int, seed: int) -> Mapping[str, Estimate]:
-    """Some metrics with their intervals: what `metric_table` gives of them, without the others and the data sets."""
-    rows = Rows(judged.confidence, judged.correct, WrongAndUnsure())
-    clusters = Clusters(judged.question, judged.dataset)
-
-    def figures(weights: Floats) -> Floats:
-        levels = rows.levels(weights)
-        return np.stack([METRICS[name].of(levels) for name in metrics], -1)
-
-    values = figures(np.ones((1, len(judged))))[0]
-    enough = draws > 0 and len(clusters) > 1
-    drawn = bootstrap(clusters, figures, draws, seed) if enough else np.full((1, len(metrics)), np.nan)
     return {
-        name: Estimate(float(value), *percentile_interval(column))
-        for name, value, column in zip(metrics, values, drawn.T, strict=True)
+        kind.kind.name: {finding.run: gathered(finding, kind.kind.name) for finding in kind.findings} for kind in kinds
     }
 
 

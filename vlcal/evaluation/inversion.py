@@ -1,0 +1,158 @@
+"""Intervals of figures that noise can only add to, such as the ECE: tests of what the truth may be, turned round.
+
+A percentile interval of such a figure is too high, since its draws hold the noise twice: perfectly calibrated answers
+have an ECE above 0, and their bootstrap draws a higher one still. So the question is turned round (Carpenter, 1999):
+with which true deviations would a figure like that of the data be nothing unusual? Those deviations are the ones seen,
+all of them times one scale; and, since many of the small ones may be noise, the ones larger than their noise times one
+scale while all others are none. Both patterns are tried, and the interval holds what either of them allows.
+
+What noise does is had from random signs of the questions' deviations, the wild bootstrap of Liu (1988). Other than a
+resample it is right even for the bin with one response.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq
+
+from vlcal.evaluation.metrics.deviation import Deviation
+from vlcal.evaluation.metrics.levels import Floats
+
+NOTICED = 2.0  # times the variance of its noise that the square of a deviation exceeds: what AIC would keep
+PRECISION = 1e-3  # of a scale
+TIES = 1e-9  # figures that are the same but for rounding
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """The deviations of some responses, and what chance adds to them.
+
+    Args:
+        deviation: What the figure is the size of.
+        parts: The deviations seen, (parts,).
+        noise: What chance could have added, (draws, parts).
+    """
+
+    deviation: Deviation
+    parts: Floats
+    noise: Floats
+
+
+@dataclass(frozen=True)
+class Plausible:
+    """Values of a figure that explain what is seen.
+
+    Args:
+        low: Smallest such value.
+        middle: The value that would give more than what is seen as often as less.
+        high: Largest such value.
+        sizes: What would be seen if `middle` were true, (draws,).
+    """
+
+    low: float
+    middle: float
+    high: float
+    sizes: Floats
+
+
+def plausible(found: Sequence[Noisy], level: float = 0.95) -> Plausible:
+    """The interval of the mean figure of some data sets, with one scale for the deviations of all.
+
+    Args:
+        found: One for each data set, with draws of the same number.
+        level: How often the interval is to hold the truth.
+    """
+    seen = _Pattern(found, [_all(each) for each in found])
+    noticed = _Pattern(found, [_noticed(each) for each in found])
+    patterns = [seen, noticed] if noticed else [seen]
+    low, high = ([each.figure(each.scale((1 + side * level) / 2)) for each in patterns] for side in (1, -1))
+    middle = seen.scale(0.5)
+    return Plausible(min(low), seen.figure(middle), max(high), seen.sizes(middle))
+
+
+def plausible_difference(first: Plausible, second: Plausible) -> tuple[float, float]:
+    """Interval of the first figure minus the second, from their own. Zou and Donner (2008), MOVER.
+
+    What chance adds to both counts for less, as far as it goes up and down together in the draws.
+    """
+    spread = np.std(first.sizes) * np.std(second.sizes)
+    together = np.cov(first.sizes, second.sizes, bias=True)[0, 1] / spread if spread > 0 else 0.0
+
+    def reach(one: float, other: float) -> float:
+        return math.sqrt(max(one**2 + other**2 - 2 * together * one * other, 0.0))
+
+    middle = first.middle - second.middle
+    return (
+        middle - reach(first.middle - first.low, second.high - second.middle),
+        middle + reach(first.high - first.middle, second.middle - second.low),
+    )
+
+
+class _Pattern:
+    """True deviations up to their scale, one pattern (parts,) for each data set."""
+
+    def __init__(self, found: Sequence[Noisy], patterns: Sequence[Floats]) -> None:
+        self._deviations = [each.deviation for each in found]
+        self._patterns = patterns
+        self._noise = [each.deviation.seen(each.noise) for each in found]
+        self._observed = float(np.mean([_size(each.deviation, each.parts) for each in found]))
+        ratios = [
+            each.deviation.most[pattern != 0] / np.abs(pattern[pattern != 0])
+            for each, pattern in zip(found, patterns, strict=True)
+        ]
+        self._largest = max((float(ratio.max(initial=0.0)) for ratio in ratios), default=0.0)
+
+    def __bool__(self) -> bool:
+        """Whether anything deviates."""
+        return self._largest > 0
+
+    def figure(self, scale: float) -> float:
+        """The figure of the deviations themselves."""
+        pairs = zip(self._deviations, self._true(scale), strict=True)
+        return float(np.mean([deviation.figure(true)[0] for deviation, true in pairs]))
+
+    def sizes(self, scale: float) -> Floats:
+        """What would be seen of them, (draws,)."""
+        triples = zip(self._deviations, self._noise, self._true(scale), strict=True)
+        sizes = [deviation.size(noise + deviation.seen(true)) for deviation, noise, true in triples]
+        mean: Floats = np.mean(sizes, 0)
+        return mean
+
+    def scale(self, quantile: float) -> float:
+        """The smallest scale at which that quantile of the sizes is as large as what is seen."""
+
+        def excess(scale: float) -> float:
+            return float(np.quantile(self.sizes(scale), quantile)) - self._observed * (1 - TIES)
+
+        high = 1.0
+        if excess(0.0) >= 0:
+            return 0.0
+        while excess(high) < 0:
+            if high >= self._largest:  # no deviation can be larger
+                return high
+            high *= 2
+        return float(brentq(excess, 0.0, high, xtol=PRECISION, rtol=PRECISION))
+
+    def _true(self, scale: float) -> list[Floats]:
+        pairs = zip(self._deviations, self._patterns, strict=True)
+        return [np.clip(scale * pattern, -deviation.most, deviation.most)[None] for deviation, pattern in pairs]
+
+
+def _all(found: Noisy) -> Floats:
+    """The deviations seen; where they cancel out to none at all, as large ones as their noise."""
+    return found.parts if found.parts.any() else found.noise.std(0)
+
+
+def _noticed(found: Noisy) -> Floats:
+    """Those of them that stand out from their noise."""
+    seen = found.deviation.seen(found.parts[None])[0]
+    variance = found.deviation.seen(found.noise).var(0)
+    return np.where(seen**2 > NOTICED * variance, found.parts, 0.0)
+
+
+def _size(deviation: Deviation, parts: Floats) -> float:
+    return float(deviation.size(deviation.seen(parts[None]))[0])
