@@ -72,7 +72,7 @@ def _multiplicities(rng: np.random.Generator, rows: int, size: int) -> NDArray[n
 
 
 def _centred_signs(rng: np.random.Generator, rows: int, size: int) -> Floats:
-    signs = 2.0 * rng.integers(0, 2, (rows, size), np.int8) - 1
+    signs = 2.0 * rng.integers(0, 2, (rows, size)) - 1
     centred: Floats = signs - signs.mean(-1, keepdims=True)
     return centred
 

@@ -4,7 +4,9 @@ A percentile interval of such a figure is too high, since its draws hold the noi
 have an ECE above 0, and their bootstrap draws a higher one still. So the question is turned round (Carpenter, 1999):
 with which true deviations would a figure like that of the data be nothing unusual? Those deviations are the ones seen,
 all of them times one scale; and, since many of the small ones may be noise, the ones larger than their noise times one
-scale while all others are none. Both patterns are tried, and the interval holds what either of them allows.
+scale while all others are none. Both patterns are tried, and the interval holds what either of them allows. A figure
+below what noise alone usually gives is luck: its upper end is that of the usual figure, the power-constrained limit of
+Cowan, Cranmer, Gross and Vitells (2011).
 
 What noise does is had from random signs of the questions' deviations, the wild bootstrap of Liu (1988). Other than a
 resample it is right even for the bin with one response.
@@ -58,6 +60,16 @@ class Plausible:
     high: float
     sizes: Floats
 
+    @property
+    def below(self) -> float:
+        """How far it may be below its middle."""
+        return self.middle - self.low
+
+    @property
+    def above(self) -> float:
+        """How far it may be above."""
+        return self.high - self.middle
+
 
 def plausible(found: Sequence[Noisy], level: float = 0.95) -> Plausible:
     """The interval of the mean figure of some data sets, with one scale for the deviations of all.
@@ -69,26 +81,35 @@ def plausible(found: Sequence[Noisy], level: float = 0.95) -> Plausible:
     seen = _Pattern(found, [_all(each) for each in found])
     noticed = _Pattern(found, [_noticed(each) for each in found])
     patterns = [seen, noticed] if noticed else [seen]
-    low, high = ([each.figure(each.scale((1 + side * level) / 2)) for each in patterns] for side in (1, -1))
-    middle = seen.scale(0.5)
+    observed = seen.observed
+    low = [each.figure(each.scale((1 + level) / 2, observed)) for each in patterns]
+    # Less than half of what chance alone adds is luck, and no reason to exclude what more of it would not.
+    usual = max(observed, float(np.median(seen.sizes(0.0))))
+    high = [each.figure(each.scale((1 - level) / 2, usual)) for each in patterns]
+    middle = seen.scale(0.5, observed)
     return Plausible(min(low), seen.figure(middle), max(high), seen.sizes(middle))
 
 
 def plausible_difference(first: Plausible, second: Plausible) -> tuple[float, float]:
     """Interval of the first figure minus the second, from their own. Zou and Donner (2008), MOVER.
 
-    What chance adds to both counts for less, as far as it goes up and down together in the draws.
+    As far as both go up and down `together` in the draws, only how differently far they go counts. The middle of a
+    figure that may well be none is not uncertain but too high, so there it counts in full: squares of a sum in place of
+    sums of squares. Without that, intervals of too bold minus calibrated held the truth in .88 of the simulations.
     """
     spread = np.std(first.sizes) * np.std(second.sizes)
     together = np.cov(first.sizes, second.sizes, bias=True)[0, 1] / spread if spread > 0 else 0.0
+    alike = max((first.below - second.below) ** 2, (first.above - second.above) ** 2)
 
-    def reach(one: float, other: float) -> float:
-        return math.sqrt(max(one**2 + other**2 - 2 * together * one * other, 0.0))
+    def reach(one: float, other: float, may_be_none: bool) -> float:
+        opposed = 1.0 if may_be_none else max(-together, 0.0)
+        share = min(max(together, 0.0), 1.0)
+        return math.sqrt((1 - share) * (one**2 + other**2 + 2 * opposed * one * other) + share * alike)
 
     middle = first.middle - second.middle
     return (
-        middle - reach(first.middle - first.low, second.high - second.middle),
-        middle + reach(first.high - first.middle, second.middle - second.low),
+        middle - reach(first.below, second.above, may_be_none=first.low <= 0),
+        middle + reach(first.above, second.below, may_be_none=second.low <= 0),
     )
 
 
@@ -99,7 +120,7 @@ class _Pattern:
         self._deviations = [each.deviation for each in found]
         self._patterns = patterns
         self._noise = [each.deviation.seen(each.noise) for each in found]
-        self._observed = float(np.mean([_size(each.deviation, each.parts) for each in found]))
+        self.observed = float(np.mean([_size(each.deviation, each.parts) for each in found]))
         ratios = [
             each.deviation.most[pattern != 0] / np.abs(pattern[pattern != 0])
             for each, pattern in zip(found, patterns, strict=True)
@@ -122,11 +143,11 @@ class _Pattern:
         mean: Floats = np.mean(sizes, 0)
         return mean
 
-    def scale(self, quantile: float) -> float:
-        """The smallest scale at which that quantile of the sizes is as large as what is seen."""
+    def scale(self, quantile: float, size: float) -> float:
+        """The smallest scale at which that quantile of the sizes is as large as `size`."""
 
         def excess(scale: float) -> float:
-            return float(np.quantile(self.sizes(scale), quantile)) - self._observed * (1 - TIES)
+            return float(np.quantile(self.sizes(scale), quantile)) - size * (1 - TIES)
 
         high = 1.0
         if excess(0.0) >= 0:
