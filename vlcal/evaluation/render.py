@@ -170,15 +170,15 @@ def file_labels(outputs: Sequence[Any]) -> list[str]:
 def estimate_text(estimate: Estimate, digits: int = 3) -> str:
     """The value with its interval; a dash where it is undefined.
 
-    >>> estimate_text(Estimate(0.5, 0.25, 0.75)), estimate_text(Estimate(float("nan")))
-    ('0.500 [0.250, 0.750]', '–')
+    >>> estimate_text(Estimate(0.5, -1e-9, 0.75)), estimate_text(Estimate(float("nan")))
+    ('0.500 [0.000, 0.750]', '–')
     """
     if math.isnan(estimate.value):
         return DASH
-    value = f"{estimate.value:.{digits}f}"
+    value = f"{estimate.value:z.{digits}f}"
     if math.isnan(estimate.low):
         return value
-    return f"{value} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
+    return f"{value} [{estimate.low:z.{digits}f}, {estimate.high:z.{digits}f}]"
 
 
 def _side_by_side(
