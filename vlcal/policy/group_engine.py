@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -93,6 +95,9 @@ class _Groups:
             **encoded.model_inputs(), position_ids=self._by_axis(positions), use_cache=True
         )
         self._cache = found.past_key_values
+        # transformers 5.24 deprecates the old name.
+        named = inspect.signature(self._backbone.base_model.forward).parameters
+        self._cache_name = "cache" if "cache" in named else "past_key_values"
         self._segments = torch.where(encoded.rows["attention_mask"].bool(), PROMPT, NOTHING)
         self.last: Float[Tensor, "P D"] = found.last_hidden_state[:, -1]
         self.prompts: Int[Tensor, " p"] = torch.arange(len(encoded), device=policy.device)
@@ -118,7 +123,7 @@ class _Groups:
             input_ids=tokens,
             attention_mask=additive(sees(written, self._segments), self._dtype),
             position_ids=self._by_axis(positions),
-            past_key_values=self._cache,
+            **{self._cache_name: self._cache},
             use_cache=True,
         ).last_hidden_state
         return states
