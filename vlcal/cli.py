@@ -16,7 +16,6 @@ from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 import vlcal.modules  # noqa: F401 - so that `--model` knows them by their short names
-from vlcal.demo import demo
 
 ABOUT = "Teaches vision-language models to say how sure they are of what they see and of what they conclude."
 COMMANDS = {
@@ -73,17 +72,6 @@ def check_checkpoint(path: Path) -> None:
         raise ValueError(f"`ckpt_path` must be a checkpoint; {path} is damaged or something else. Use an earlier one.")
 
 
-def run_demo(folder: Path = Path("runs/demo"), recipe: str = "best", seed: int = 0) -> None:
-    """Teach the embedded model to state calibrated confidences about real handwriting, on the CPU, within minutes.
-
-    Args:
-        folder: Where checkpoints, logs, predictions and diagrams go; an earlier demonstration there is replaced.
-        recipe: Name of the reinforcement config in configs/digits: best or published.
-        seed: Of weights, scenes and samples.
-    """
-    demo(figures_of, folder, recipe, seed)
-
-
 def figures_of(args: list[str]) -> dict[str, float]:
     """Run one command; the calibration figures it ended with, by their short names."""
     metrics = Cli(args).trainer.callback_metrics
@@ -92,8 +80,6 @@ def figures_of(args: list[str]) -> dict[str, float]:
 
 def command(name: str) -> Callable[..., None]:
     """The function behind one of the commands beside those of Lightning; imported when it is asked for."""
-    if name == "demo":
-        return run_demo
     found: Callable[..., None] = getattr(import_module(f"vlcal.commands.{name}"), name)
     return found
 

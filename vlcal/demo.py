@@ -1,4 +1,4 @@
-"""`vlcal demo`: warm-up, reinforcement, and validation before and after, on real handwriting, within minutes."""
+"""The demonstration: warm-up, reinforcement, and validation before and after, on real handwriting, within minutes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ROWS = {
 }
 
 
-def demo(run: Run, folder: Path, recipe: str, seed: int) -> dict[str, object]:
+def demonstrate(run: Run, folder: Path, recipe: str, seed: int) -> dict[str, object]:
     """Everything the demonstration does, in `folder`; gives what it wrote to `summary.json`.
 
     Args:

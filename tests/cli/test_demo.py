@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vlcal.demo import demo, known, warm_up
+from vlcal.demo import demonstrate, known, warm_up
 
 
 def refuse(args: list[str]) -> dict[str, float]:
@@ -21,7 +21,7 @@ def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path: Path) -> None
 
 def test_an_unknown_recipe_is_refused_before_the_warm_up(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`recipe` must name a config in .*digits, .* got 'bset'"):
-        demo(refuse, tmp_path / "run", "bset", seed=0)
+        demonstrate(refuse, tmp_path / "run", "bset", seed=0)
     assert not (tmp_path / "run").exists()
 
 

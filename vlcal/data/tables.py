@@ -144,9 +144,11 @@ def parquet_table(path: Path) -> Table:
 
 
 def _read(kind: type[Dataset], file: Path) -> Dataset:
+    from datasets.exceptions import DatasetsError
+
     try:
         return kind.from_parquet(str(file))
-    except Exception as error:  # the library raises many kinds for one cause
+    except (DatasetsError, OSError, TypeError, ValueError) as error:  # whatever of the file is damaged
         raise ValueError(f"{file} cannot be read as parquet: {error.__cause__ or error}") from error
 
 

@@ -81,7 +81,7 @@ def plausible(found: Sequence[Noisy], level: float = 0.95) -> Plausible:
     seen = _Pattern(found, [_all(each) for each in found])
     noticed = _Pattern(found, [_noticed(each) for each in found])
     patterns = [seen, noticed] if noticed else [seen]
-    observed = seen.observed
+    observed = float(np.mean([each.deviation.size(each.deviation.seen(each.parts[None]))[0] for each in found]))
     low = [each.figure(each.scale((1 + level) / 2, observed)) for each in patterns]
     # Less than half of what chance alone adds is luck, and no reason to exclude what more of it would not.
     usual = max(observed, float(np.median(seen.sizes(0.0))))
@@ -120,7 +120,6 @@ class _Pattern:
         self._deviations = [each.deviation for each in found]
         self._patterns = patterns
         self._noise = [each.deviation.seen(each.noise) for each in found]
-        self.observed = float(np.mean([_size(each.deviation, each.parts) for each in found]))
         ratios = [
             each.deviation.most[pattern != 0] / np.abs(pattern[pattern != 0])
             for each, pattern in zip(found, patterns, strict=True)
@@ -173,7 +172,3 @@ def _noticed(found: Noisy) -> Floats:
     seen = found.deviation.seen(found.parts[None])[0]
     variance = found.deviation.seen(found.noise).var(0)
     return np.where(seen**2 > NOTICED * variance, found.parts, 0.0)
-
-
-def _size(deviation: Deviation, parts: Floats) -> float:
-    return float(deviation.size(deviation.seen(parts[None]))[0])

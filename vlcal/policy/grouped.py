@@ -32,13 +32,13 @@ class Grouped(Packed):
         policy: Whose language model attends so from now on, in packed rows; elsewhere it attends as before.
 
     Raises:
-        NotImplementedError: If the policy has another attention.
+        ValueError: If the policy has another attention.
     """
 
     def __init__(self, policy: Policy) -> None:
         config = policy.backbone.config.get_text_config()
         if config._attn_implementation not in ("sdpa", IMPLEMENTATION):
-            raise NotImplementedError(f"attention is {config._attn_implementation}, not sdpa")
+            raise ValueError(f"`attention` must be sdpa to go group by group; got {config._attn_implementation}.")
         config._attn_implementation = IMPLEMENTATION
 
     def attention(self, packing: Packing, dtype: torch.dtype) -> dict[str, Any]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vlcal.data.benchmarks.rules import FlagRule, LoneLetter, MathVistaRule, OpenAnswers
+from vlcal.data.benchmarks.mathvista import MathVistaRule, with_precision
+from vlcal.data.benchmarks.rules import FlagRule, LoneLetter, OpenAnswers
 from vlcal.data.benchmarks.spec import (
     BenchmarkSpec,
     shown_if_empty,
     shown_in_image,
     with_hint,
     with_option_text,
-    with_precision,
 )
 from vlcal.data.records import Columns
 from vlcal.data.rules import ByColumn, ByIndex, ByLetter, FirstThatReads, Verified, WithOptions

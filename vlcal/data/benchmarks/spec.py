@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vlcal.data.records import Ask, Columns, Row, images_of, listed, text_of, with_options, without_placeholders
+from vlcal.data.records import Ask, Columns, Row, listed, text_of
 from vlcal.data.rules import AnswerRule
 
 SHOWN = "Answer the question that is shown in the image."
@@ -62,18 +62,3 @@ def with_hint(row: Row, columns: Columns, options: tuple[str, ...]) -> str:
 def with_option_text(row: Row, columns: Columns, options: tuple[str, ...]) -> str:
     """The options of We-Math, which are one text that has the letters already."""
     return f"{listed(row, columns, options)}\n{text_of(row, 'option').strip()}"
-
-
-def with_precision(row: Row, columns: Columns, options: tuple[str, ...]) -> str:
-    """The unit and the precision that MathVista asks an answer in."""
-    question = without_placeholders(text_of(row, columns.question), len(images_of(row, columns)))
-    unit = str(row.get("unit") or "").strip()
-    asked = f"{question} (Unit: {unit})" if unit else question
-    kind, digits = row.get("answer_type"), row.get("precision")
-    if not options and kind == "integer":
-        asked += "\nAnswer with a whole number."
-    if not options and kind == "float" and digits is not None:
-        asked += f"\nAnswer with a number of {int(digits)} decimal place{'s' if int(digits) != 1 else ''}."
-    if not options and kind == "list":
-        asked += "\nAnswer with a list in Python, such as [1, 2, 3]."
-    return with_options(asked, options)
