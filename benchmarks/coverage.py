@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from vlcal.evaluation.metrics import METRICS, Judged
+from vlcal.evaluation.metrics import METRICS, ScoredResponses
 from vlcal.evaluation.metrics.levels import Rows
-from vlcal.evaluation.table import Estimate, metric_estimates, metric_table, paired_difference
+from vlcal.evaluation.metrics.table import Estimate, metric_estimates, metric_table, paired_difference
 
 Array = NDArray[np.float64]
 
@@ -47,13 +47,13 @@ class World:
     right: Callable[[Array], Array]
     samples: int = 1
 
-    def draw(self, rng: np.random.Generator, hardness: Array) -> Judged:
+    def draw(self, rng: np.random.Generator, hardness: Array) -> ScoredResponses:
         """Responses to questions of that hardness in [0, 1], (questions,), which decides half of the outcomes."""
         confidence = np.repeat(rng.choice(LEVELS, len(hardness), p=self.share), self.samples)
         own, luck = rng.random((2, len(confidence)))
         correct = np.where(own < 0.5, luck, np.repeat(hardness, self.samples)) < self.right(confidence)
         question = np.repeat(np.arange(len(hardness)), self.samples).astype(str)
-        return Judged(confidence, correct.astype(float), question, np.full(len(confidence), "a"))
+        return ScoredResponses(confidence, correct.astype(float), question, np.full(len(confidence), "a"))
 
     def truth(self) -> Mapping[str, float]:
         """Every metric with as many responses as make its noise vanish."""
@@ -126,7 +126,7 @@ def pair(
 def mean(worlds: Sequence[World], rows: int, rng: np.random.Generator, draws: int, seed: int) -> Mapping[str, Estimate]:
     """Figures averaged over as many data sets, which share the rows."""
     drawn = [world.draw(rng, rng.random(rows // len(worlds))) for world in worlds]
-    together = Judged(
+    together = ScoredResponses(
         np.concatenate([each.confidence for each in drawn]),
         np.concatenate([each.correct for each in drawn]),
         np.concatenate([each.question for each in drawn]),

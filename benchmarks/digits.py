@@ -17,12 +17,12 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from vlcal.cli import figures_of
+from vlcal.commands.trainer import figures_of
 from vlcal.data.digits import DigitsOracle, DigitsPrompts
 from vlcal.demo import judge, known, reinforce, warm_up
-from vlcal.policy import PolicySpec, TransformersEngine
-from vlcal.reader import ResponseReader
+from vlcal.policy import Continuations, PolicySpec, TransformersEngine
 from vlcal.text import Grammar
+from vlcal.training.reader import ResponseReader
 
 
 def probe_auroc(folder: Path, scenes: int = 1024) -> float:
@@ -42,10 +42,10 @@ def probe_auroc(folder: Path, scenes: int = 1024) -> float:
             rollouts = TransformersEngine(48, temperature=0.6, top_p=0.95).sample(policy, encoded, 1, seed=number)
             said = reader.read(policy, prompts, rollouts)
             with torch.no_grad():
-                hidden = policy.hidden(encoded, rollouts.tokens, rollouts.mask)
+                hidden = policy.hidden(Continuations.of(encoded, rollouts.tokens, rollouts.mask))
             at = said.spans.visual_confidence
             states.append(hidden[torch.arange(len(at)), at.int().argmax(1)][at.any(1)])
-            truths.append(said.read_right[at.any(1)])
+            truths.append(said.perception_correct[at.any(1)])
         features[name] = torch.cat(states), torch.cat(truths)
     fit = LogisticRegression(max_iter=2000, C=0.1).fit(*features["train"])
     states, truths = features["test"]

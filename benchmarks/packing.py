@@ -29,7 +29,7 @@ from subject import Subject, add_options, subject_of
 from transformers.utils.logging import disable_progress_bar
 from vlcal_step import LEARNER, Setting, VlcalStep
 
-from vlcal.policy.packing import Plain
+from vlcal.policy.layouts.layout import Plain
 
 Row = dict[str, float]
 
@@ -82,7 +82,7 @@ def learner_row(folder: Path, subject: Subject, setting: Setting, repeats: int) 
     seconds: dict[str, list[float]] = {name: [] for name in layouts}
     for _ in range(repeats + 1):
         for name, layout in layouts.items():
-            side.policy.__dict__["layout"], side.module.sampling.token_budget = layout, budgets[name]
+            side.policy.__dict__["layout"], side.module.update.token_budget = layout, budgets[name]
             side.gradients(tokens, advantages)
             parts = side.clock.read()
             seconds[name].append(sum(parts[part] for part in LEARNER))

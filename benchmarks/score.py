@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from vlcal.evaluation.metrics import Judged
-from vlcal.evaluation.table import metric_table
+from vlcal.evaluation.metrics import ScoredResponses
+from vlcal.evaluation.metrics.table import metric_table
 
 
-def predictions(rows: int, levels: int, seed: int) -> Judged:
+def predictions(rows: int, levels: int, seed: int) -> ScoredResponses:
     """Overconfident predictions; with `levels` steps from 0 to 1, or as they come if that is 0."""
     rng = np.random.default_rng(seed)
     confidence = rng.random(rows)
     correct = (rng.random(rows) < confidence**1.5).astype(np.float64)
-    return Judged.of(np.round(confidence * levels) / levels if levels else confidence, correct)
+    return ScoredResponses.of(np.round(confidence * levels) / levels if levels else confidence, correct)
 
 
 def main() -> None:

@@ -12,8 +12,9 @@ over the turns of that turn's two times. Peak memory is measured in processes of
 What is in the parts. generation: processing and encoding the images, sampling. scoring: the pass without gradient that
 vlcal takes entropy and old log-probabilities from; TRL does without in an aligned step. perturbed: spoiling, encoding
 and scoring the perturbed images, which vlcal alone does, with the certainty and the rewards that follow from it.
-reference: log-probabilities of the reference. update: forward and backward pass, clipping, optimizer. learner: scoring,
-reference and update. other: reading completions, rewards and advantages, TRL's second processing of the images.
+reference: the pass of the reference, which in vlcal falls within the update. update: forward and backward pass,
+clipping, optimizer. learner: scoring, reference and update. other: reading completions, rewards and advantages, TRL's
+second processing of the images.
 """
 
 from __future__ import annotations

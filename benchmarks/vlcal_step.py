@@ -19,12 +19,10 @@ from subject import Subject
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-import vlcal.pipeline
-from vlcal.learner import Learner
+import vlcal.training.measurement
+import vlcal.training.pipeline
 from vlcal.modules import ReinforcementModule
-from vlcal.objectives import ClippedSurrogate, SequenceMeanTokenMean
-from vlcal.optimization import Optimization
-from vlcal.pipeline import Pipeline
+from vlcal.objectives import ClippedSurrogate, SampledReferenceKL, SequenceMeanTokenMean
 from vlcal.policy import (
     AdapterOff,
     EncodedPrompts,
@@ -36,12 +34,15 @@ from vlcal.policy import (
     PolicySpec,
     RolloutEngine,
 )
-from vlcal.policy.rollout import rollouts
-from vlcal.reader import ResponseReader
+from vlcal.policy.engines.base import rollouts
 from vlcal.rewards import AccuracyReward
-from vlcal.sampling import Sampling
 from vlcal.text import Grammar
-from vlcal.types import PromptBatch, Responses, Rollouts
+from vlcal.training.learner import Learner, Update
+from vlcal.training.optimization import Optimization
+from vlcal.training.pipeline import Pipeline
+from vlcal.training.reader import ResponseReader
+from vlcal.training.sampling import Sampling, SamplingPlan
+from vlcal.types import Experience, PromptBatch, Responses, Rollouts
 
 LEARNER = ("scoring", "reference", "update")
 RANK, ALPHA = 16, 32.0
@@ -96,10 +97,13 @@ class VlcalStep:
         self.module = ReinforcementModule(
             PolicySpec(str(folder), adaptation, setting.dtype, local_files_only=True),
             Pipeline(reader, {"accuracy": AccuracyReward()}, copies=setting.copies),
-            Sampling(subject.group, training=GroupEngine(subject.completion)),
-            ClippedSurrogate(setting.clip, setting.clip, math.inf, setting.kl, SequenceMeanTokenMean()),
-            reference=reference(),
-            optimization=Optimization(setting.lr, weight_decay=0.0),
+            Sampling(subject.group, GroupEngine(subject.completion)),
+            Update(
+                ClippedSurrogate(setting.clip, setting.clip, math.inf, SequenceMeanTokenMean()),
+                reference_kl=SampledReferenceKL(setting.kl, SequenceMeanTokenMean()),
+                reference=reference(),
+            ),
+            Optimization(setting.lr, weight_decay=0.0),
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -108,7 +112,7 @@ class VlcalStep:
         self.tower = TowerCounter(self.policy.backbone.base_model.visual)
         self.prompt_tokens = self._prompt_tokens()
         group = self.prompt_tokens + subject.group * subject.completion
-        self.module.sampling.token_budget = setting.groups_per_pass * group
+        self.module.update.token_budget = setting.groups_per_pass * group
         self._count_parts()
 
     def step(self) -> dict[str, float]:
@@ -124,21 +128,19 @@ class VlcalStep:
 
         It leaves the seconds of its parts on the clock.
         """
-        module, budget = self.module, self.module.sampling.token_budget
+        pipeline, update = self.module.pipeline, self.module.update
         self.policy.eval()
-        with self._measuring(), torch.no_grad():
-            encoded = self.policy.encode(self.prompts, self.grammar)
-            experience = module.pipeline.judge(
-                self.policy, self.prompts, encoded, _Replay(tokens), self.subject.group, 0, budget
-            )
-            mask = experience.rollouts.mask
-            reference = module.reference.log_probs(self.policy, encoded, tokens, mask, 1.0, budget)
-        experience = replace(experience, advantages=advantages[:, None] * mask, reference_log_probs=reference)
-        learner = Learner(self.policy, module.objective, module.confidence, module.reference, self.grammar, 1.0, budget)
-        self.policy.zero_grad()
-        with self.clock.part("update"):
-            for update in learner.passes(experience, encoded):
-                update.loss.backward()
+        with self._measuring():
+            with torch.no_grad():
+                encoded = self.policy.encode(self.prompts, self.grammar)
+            plan = SamplingPlan(_Replay(tokens), self.subject.group, 0)
+            assessment = pipeline.assess(self.policy, self.prompts, encoded, plan, update.token_budget)
+            experience = Experience(assessment, advantages[:, None] * assessment.rollouts.mask)
+            learner = Learner(self.policy, pipeline.reader, update, 1.0)
+            self.policy.zero_grad()
+            with self.clock.part("update"):
+                for part in learner.passes(experience, encoded):
+                    part.loss.backward()
         return {name: weight.grad for name, weight in self.weights().items() if weight.grad is not None}
 
     def weights(self) -> dict[str, torch.nn.Parameter]:
@@ -147,29 +149,32 @@ class VlcalStep:
 
     @contextmanager
     def _measuring(self) -> Iterator[None]:
-        """A context in which the passes that `judge` makes are told apart."""
+        """A context in which the passes within `assess` and the update are counted apart."""
         with ExitStack() as patched:
-            for name, part in (("measure", "scoring"), ("_visual_kl", "perturbed")):
-                timed = self.clock.around(getattr(vlcal.pipeline, name), lambda part=part: part)
-                patched.enter_context(patch.object(vlcal.pipeline, name, timed))
+            for owner, name, part in (
+                (vlcal.training.pipeline, "measure", "scoring"),
+                (vlcal.training.measurement, "visual_kl", "perturbed"),
+                (Learner, "_reference", "reference"),
+            ):
+                timed = self.clock.around(getattr(owner, name), lambda part=part: part)
+                patched.enter_context(patch.object(owner, name, timed))
             yield
 
     def _prompt_tokens(self) -> int:
         length = self.policy.encode(self.prompts, self.grammar).length
-        _ = self.policy.layout  # found out once a run, with two images of its own
+        _ = self.policy.layout  # chosen once a run, with two images of its own
         self.tower.images = 0
         return length
 
     def _count_parts(self) -> None:
-        """Put the clock around the parts; what is left within `judge` is made for and from the perturbed images."""
+        """Put the clock around the parts; what is left within `assess` is made for and from the perturbed images."""
         clock, module = self.clock, self.module
         for owner, name, part in (
             (module, "training_step", "other"),
-            (module, "descend", "update"),
-            (module.pipeline, "judge", "perturbed"),
+            (module, "update_weights", "update"),
+            (module.pipeline, "assess", "perturbed"),
             (module.pipeline.reader, "read", "other"),
             (module.sampling.training, "sample", "generation"),
-            (module.reference, "log_probs", "reference"),
         ):
             setattr(owner, name, clock.around(getattr(owner, name), lambda part=part: part))
         encode = clock.around(self.policy.encode, self._encoding_part)

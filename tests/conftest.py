@@ -17,9 +17,9 @@ import torch
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from vlcal.pipeline import Pipeline
     from vlcal.policy import Policy, RolloutEngine
     from vlcal.text import Grammar
+    from vlcal.training.pipeline import Pipeline
     from vlcal.types import PromptBatch
 
 SHAPE_CHECKED = (
@@ -30,6 +30,7 @@ SHAPE_CHECKED = (
     "vlcal.certainty",
     "vlcal.rewards",
     "vlcal.perturbations",
+    "vlcal.policy.layouts",
 )
 
 # Only modules imported from here on are checked, so nothing above may import vlcal. Never uninstalled: doctests and
@@ -40,6 +41,8 @@ jaxtyping.install_import_hook(SHAPE_CHECKED, "beartype.beartype(conf=beartype.Be
 # A first call compiles its shape checks, which takes longer than the time limit of an example. The parent keeps
 # what Hypothesis chose for CI.
 settings.register_profile("vlcal", parent=settings.default, deadline=None)
+# The long look at every property: `pytest --hypothesis-profile nightly tests/verifiers`.
+settings.register_profile("nightly", parent=settings.get_profile("vlcal"), max_examples=10_000)
 settings.load_profile("vlcal")
 
 
@@ -96,7 +99,7 @@ def replay(grammar: Grammar) -> Callable[..., RolloutEngine]:
     """An engine that writes given responses, in prompt-major order, in place of sampling any."""
     from torch.nn.utils.rnn import pad_sequence
 
-    from vlcal.policy import EncodedPrompts, RolloutEngine
+    from vlcal.policy import Continuations, EncodedPrompts, RolloutEngine
     from vlcal.types import Rollouts
 
     class Replay(RolloutEngine):
@@ -116,7 +119,7 @@ def replay(grammar: Grammar) -> Callable[..., RolloutEngine]:
             return Rollouts(
                 tokens=tokens,
                 mask=mask,
-                log_probs=policy.score(encoded, tokens, mask)[0],
+                log_probs=policy.score(Continuations.of(encoded, tokens, mask))[0],
                 texts=self.texts,
                 truncated=torch.zeros(len(rows), dtype=torch.bool),
                 group_size=group_size,
@@ -150,9 +153,9 @@ def respond(grammar: Grammar) -> Callable[..., list[str]]:
 def make_pipeline(grammar: Grammar) -> Callable[..., Pipeline]:
     """A pipeline that rewards right answers and the form, with some parts of its own."""
     from vlcal.data.digits import DigitsOracle
-    from vlcal.pipeline import Pipeline
-    from vlcal.reader import ResponseReader
     from vlcal.rewards import AccuracyReward, FormatReward
+    from vlcal.training.pipeline import Pipeline
+    from vlcal.training.reader import ResponseReader
 
     def made(**parts: object) -> Pipeline:
         reader = ResponseReader(grammar, oracle=DigitsOracle())

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
-import traceback
-import zipfile
 from collections.abc import Callable
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import get_type_hints
 
 import docstring_parser
-from jsonargparse import ArgumentParser
-from lightning import LightningDataModule, LightningModule
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from jsonargparse import ArgumentError, ArgumentParser
 
-import vlcal.modules  # noqa: F401 - so that `--model` knows them by their short names
+from vlcal.errors import UserError, causes
 
 ABOUT = "Teaches vision-language models to say how sure they are of what they see and of what they conclude."
 COMMANDS = {
@@ -25,57 +23,8 @@ COMMANDS = {
     "report": "Write a report about prediction files: one HTML page, Markdown and CSV.",
     "score": "Score the confidences in files, whoever wrote them.",
 }
-LIGHTNING_FINDS = {"best", "last", "hpc", "registry"}
-
-
-class Cli(LightningCLI):
-    """LightningCLI with every part of vlcal open to a config file, and `${...}` references between its values."""
-
-    def __init__(self, args: list[str] | None = None, run: bool = True) -> None:
-        super().__init__(
-            model_class=LightningModule,
-            datamodule_class=LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            save_config_kwargs={"overwrite": True},
-            # A key cut short is a typo, not a key.
-            parser_kwargs={
-                "parser_mode": "omegaconf+",
-                "prog": "vlcal",
-                "description": f"{ABOUT} Beside the subcommands below: {', '.join(COMMANDS)}; each has its --help.",
-                "allow_abbrev": False,
-            },
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            args=args,
-            run=run,
-        )
-
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse, and look at the checkpoint before anything is made; without a word about who gave the arguments."""
-        self.config = parser.parse_args(args)
-        path = self.config.get(f"{self.config.get('subcommand')}.ckpt_path")
-        if path is not None and path not in LIGHTNING_FINDS:
-            check_checkpoint(Path(path))
-
-
-def check_checkpoint(path: Path) -> None:
-    """Refuse a file that no checkpoint can be read from.
-
-    Raises:
-        ValueError: If it is missing, cut short or something else.
-    """
-    if not path.exists():
-        raise ValueError(f"`ckpt_path` must be a checkpoint; {path} is not there.")
-    # A zip archive has its directory at the end: what was cut short has none. Sharded checkpoints are folders.
-    if path.is_file() and not zipfile.is_zipfile(path):
-        raise ValueError(f"`ckpt_path` must be a checkpoint; {path} is damaged or something else. Use an earlier one.")
-
-
-def figures_of(args: list[str]) -> dict[str, float]:
-    """Run one command; the calibration figures it ended with, by their short names."""
-    metrics = Cli(args).trainer.callback_metrics
-    return {name.split("/")[-1]: float(value) for name, value in metrics.items() if name.startswith("val/calibration/")}
+# As `LightningCLI.subcommands()` names them, which takes seconds to import.
+LIGHTNING_COMMANDS = ("fit", "validate", "test", "predict")
 
 
 def command(name: str) -> Callable[..., None]:
@@ -85,41 +34,70 @@ def command(name: str) -> Callable[..., None]:
 
 
 def run_command(name: str, args: list[str]) -> None:
-    """Run a command: a list of files stands behind its name, everything else is an option."""
+    """Run a command with its arguments, which `doctor` reads itself as `fit` does."""
     function = command(name)
-    if [*get_type_hints(function)] == ["args", "return"]:  # it reads them itself
+    if [*get_type_hints(function)] == ["args", "return"]:
         function(args)
-        return
+    else:
+        function(**vars(command_parser(name).parse_args(args)))
+
+
+def command_parser(name: str) -> ArgumentParser:
+    """The parser of a command: a list of files stands behind its name, everything else is an option."""
+    function = command(name)
     about = docstring_parser.parse(function.__doc__ or "")
-    parser = ArgumentParser(prog=f"vlcal {name}", description=COMMANDS[name], allow_abbrev=False)
+    parser = ArgumentParser(prog=f"vlcal {name}", description=COMMANDS[name], allow_abbrev=False, exit_on_error=False)
     files: set[str | int] = {name for name, kind in get_type_hints(function).items() if kind == list[Path]}
     for described in about.params:
         if described.arg_name in files:
             parser.add_argument(described.arg_name, nargs="+", type=Path, help=described.description)
     parser.add_function_arguments(function, as_group=False, skip=files)
-    function(**vars(parser.parse_args(args)))
+    return parser
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run one command; what our own checks refuse ends it with one line, anything else with its traceback."""
+    """Run one command; the user's errors end it with one line, anything else with its traceback."""
     given = sys.argv[1:] if args is None else args
     try:
-        if given and given[0] in COMMANDS:
+        check_command(given)
+        if given[0] in COMMANDS:
             run_command(given[0], given[1:])
         else:
-            Cli(args)
-    except ValueError as error:
-        ours = _from_our_checks(error)
-        if ours is None:
-            raise
-        sys.exit(f"vlcal: error: {ours}")
+            from vlcal.commands.trainer import Cli
+
+            Cli(args, about=f"{ABOUT} Beside the subcommands below: {', '.join(COMMANDS)}; each has its --help.")
+    except ArgumentError as error:
+        sys.stderr.write(f"vlcal: error: {_refused_argument(error)}\n")
+        sys.exit(2)
+    except Exception as error:
+        # jsonargparse raises another error from what a part refused while it was made.
+        refusal = next((one for one in causes(error) if isinstance(one, UserError)), None)
+        if refusal is not None:
+            # A worker of a DataLoader hands its error over as text, the traceback ahead of the message.
+            sys.exit(f"vlcal: error: {str(refusal).rpartition(f'{UserError.__module__}.{UserError.__name__}: ')[2]}")
+        raise
 
 
-def _from_our_checks(error: BaseException | None) -> BaseException | None:
-    """The error that a check of ours raised, wherever a library wrapped it; None where it came from elsewhere."""
-    if error is None:
-        return None
-    *_, innermost = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, ValueError) and Path(innermost.filename).is_relative_to(Path(__file__).parent):
-        return error
-    return _from_our_checks(error.__cause__ or error.__context__)
+def check_command(given: list[str]) -> None:
+    """Refuse a command that does not exist.
+
+    Raises:
+        UserError: With all commands, and the one that was probably meant.
+    """
+    known = [*LIGHTNING_COMMANDS, *COMMANDS]
+    if given and (given[0] in known or given[0].startswith("-")):
+        return
+    likely = get_close_matches(given[0], known, n=1) if given else []
+    came = [repr(given[0]) if given else "none", *(f"did you mean {name!r}?" for name in likely)]
+    raise UserError(f"the command must be one of {', '.join(known)}; got {', '.join(came)}")
+
+
+def _refused_argument(error: BaseException) -> str:
+    """The innermost error of a parser and the key it is about, in one line: `model.sampling: ...`.
+
+    jsonargparse wraps an error once for each level of the config, `Parser key "KEY":` and the rest indented below it.
+    """
+    wrapped = [*causes(error)]
+    keys = [match[1] for match in (re.match(r'Parser key "(\S+)":\n', str(one)) for one in wrapped) if match]
+    place = ".".join(dict.fromkeys(keys))
+    return " ".join(f"{place}: {wrapped[-1]}".removeprefix(": ").split())

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from vlcal.data.digits import DigitsDemonstrations
+from vlcal.errors import UserError
+from vlcal.files import write_whole
 from vlcal.policy.embedded import write_embedded_model
 from vlcal.text import Grammar
 
@@ -59,7 +61,7 @@ def demonstrate(run: Run, folder: Path, recipe: str, seed: int) -> dict[str, obj
     seconds = time.monotonic() - start
     summary: dict[str, object] = {"before": known(before), "after": known(after)}
     summary |= {"recipe": recipe, "seed": seed, "seconds": round(seconds, 1)}
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    write_whole(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
     console.print(table(before, after))
     console.print(
         f"{seconds:.0f} s. Everything is in {folder}; watch it with: tensorboard --logdir {folder}/tensorboard"
@@ -76,10 +78,10 @@ def warm_up(run: Run, folder: Path, seed: int) -> None:
     """An embedded model in `folder`/warm that reads, reasons and states confidences at random.
 
     Raises:
-        ValueError: If the folder holds anything but an earlier demonstration.
+        UserError: If the folder holds anything but an earlier demonstration.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / "embedded").is_dir():
-        raise ValueError(f"`folder` must be new, empty or an earlier demonstration; {folder} holds something else.")
+        raise UserError(f"`folder` must be new, empty or an earlier demonstration; {folder} holds something else.")
     shutil.rmtree(folder, ignore_errors=True)
     grammar = Grammar(instructions="")
     corpus = DigitsDemonstrations(grammar=grammar).corpus()
@@ -107,7 +109,7 @@ def judge(run: Run, folder: Path, recipe: str, seed: int, stage: str, trained: b
 def _recipe(name: str, folder: Path, seed: int) -> list[str]:
     config = CONFIGS / f"{name}.yaml"
     if not config.is_file():
-        raise ValueError(f"`recipe` must name a config in {CONFIGS}, which a clone has; got {name!r}.")
+        raise UserError(f"`recipe` must name a config in {CONFIGS}, which a clone has; got {name!r}.")
     return ["--config", str(config), "--seed_everything", str(seed), "--trainer.default_root_dir", str(folder)]
 
 

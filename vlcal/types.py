@@ -7,7 +7,7 @@ Every record checks its own lengths once, when it is made, so that no later stag
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -15,14 +15,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from vlcal.errors import UserError
+
 Extras = Mapping[str, Any]
+AnswerVerifier = Callable[[str | None, str], float]  # of an answer, None where there is none, and a target
 
 
-def _same_length(record: object, expected: int, **lengths: int) -> None:
-    """Refuse a record whose parts disagree about how many rows there are."""
-    for name, length in lengths.items():
-        if length != expected:
-            raise ValueError(
+def _check_rows(record: Any, expected: int, *apart: str) -> None:
+    """Refuse a record whose fields, but for those set apart, disagree about how many rows there are."""
+    for name in (f.name for f in fields(record) if f.name not in apart):
+        if (length := len(getattr(record, name))) != expected:
+            raise UserError(
                 f"`{type(record).__name__}.{name}` must hold {expected} rows like its siblings; got {length}."
             )
 
@@ -37,6 +40,8 @@ class PromptBatch:
         questions: The bare questions; the grammar adds the instructions.
         targets: The answers that count as right.
         extras: What the data set knows beyond that, for example the true reading of a scene. Never shown to the policy.
+        verifiers: What checks the answer to each prompt; None where the run's own verifier does, as for all prompts by
+            default.
     """
 
     ids: tuple[str, ...]
@@ -44,16 +49,11 @@ class PromptBatch:
     questions: tuple[str, ...]
     targets: tuple[str, ...]
     extras: tuple[Extras, ...]
+    verifiers: tuple[AnswerVerifier | None, ...] = ()
 
     def __post_init__(self) -> None:
-        _same_length(
-            self,
-            len(self.ids),
-            images=len(self.images),
-            questions=len(self.questions),
-            targets=len(self.targets),
-            extras=len(self.extras),
-        )
+        object.__setattr__(self, "verifiers", self.verifiers or (None,) * len(self.ids))
+        _check_rows(self, len(self.ids))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -79,7 +79,7 @@ class DemonstrationBatch:
     completions: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        _same_length(self, len(self.prompts), completions=len(self.completions))
+        _check_rows(self, len(self.prompts))
 
     def to(self, device: torch.device | str) -> DemonstrationBatch:
         """The batch itself, when Lightning asks: the policy moves what the processor makes of it."""
@@ -107,26 +107,14 @@ class Rollouts:
     group_size: int
 
     def __post_init__(self) -> None:
-        _same_length(
-            self,
-            len(self.tokens),
-            mask=len(self.mask),
-            log_probs=len(self.log_probs),
-            texts=len(self.texts),
-            truncated=len(self.truncated),
-        )
+        _check_rows(self, len(self.tokens), "group_size")
         if len(self.tokens) % self.group_size:
-            raise ValueError(
+            raise UserError(
                 f"`group_size` must divide the number of completions; got {self.group_size} for {len(self.tokens)}."
             )
 
     def __len__(self) -> int:
         return len(self.tokens)
-
-    @property
-    def prompts(self) -> int:
-        """The number of prompts, `P`."""
-        return len(self.tokens) // self.group_size
 
 
 @dataclass(frozen=True)
@@ -142,7 +130,7 @@ class Spans:
 
 @dataclass(frozen=True)
 class Responses:
-    """What the completions say, and whether it is so.
+    """What the completions say, and whether it is right.
 
     Args:
         answers: The answer as written, None where there is none.
@@ -151,8 +139,8 @@ class Responses:
         visual: Stated visual confidence in [0, 1]; NaN where absent.
         reasoning: Stated reasoning confidence in [0, 1]; NaN where absent.
         overall: Both joined into one; NaN where either is absent.
-        read_right: 1 where the stated reading of the image is the true one, 0 where not, NaN where nobody knows.
-        reasoned_right: 1 where the answer follows from the stated reading, 0 where not, NaN where nobody knows.
+        perception_correct: 1 where the stated reading of the image is the true one, 0 where not, NaN where unknown.
+        reasoning_correct: 1 where the answer follows from the stated reading, 0 where not, NaN where unknown.
         spans: Token masks of the parts.
     """
 
@@ -162,13 +150,12 @@ class Responses:
     visual: Float[Tensor, " N"]
     reasoning: Float[Tensor, " N"]
     overall: Float[Tensor, " N"]
-    read_right: Float[Tensor, " N"]
-    reasoned_right: Float[Tensor, " N"]
+    perception_correct: Float[Tensor, " N"]
+    reasoning_correct: Float[Tensor, " N"]
     spans: Spans
 
     def __post_init__(self) -> None:
-        rows = {f.name: len(getattr(self, f.name)) for f in fields(self) if f.name != "spans"}
-        _same_length(self, len(self.answers), **rows)
+        _check_rows(self, len(self.answers), "spans")
 
     def __len__(self) -> int:
         return len(self.answers)
@@ -192,7 +179,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Certainty:
-    """How sure the policy was of what it saw, inferred from evidence, with no label.
+    """How certain the policy was of what it saw, inferred from evidence without a label.
 
     Args:
         token: Soft label of each token in [0, 1]; 0.5, which means nothing either way, outside the vision part.
@@ -207,27 +194,18 @@ class Certainty:
 
 @dataclass(frozen=True)
 class Rewards:
-    """Reward terms by name, as they came from each reward, and their weighted sum."""
+    """Reward terms by name, as they came from each reward, and their weighted sum; NaN where there is no reward."""
 
     terms: Mapping[str, Float[Tensor, " N"]]
     total: Float[Tensor, " N"]
 
 
 @dataclass(frozen=True)
-class PolicyUpdate:
-    """A loss to descend and the figures that explain it."""
+class Assessment:
+    """The responses to some prompts and all that is known of them: what validation, callbacks and probes are given.
 
-    loss: Float[Tensor, ""]
-    stats: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Experience:
-    """Everything one step collected, ready to learn from.
-
-    Args:
-        advantages: Per token, after reweighting.
-        reference_log_probs: Of the same tokens under the reference, or None where no objective asks for them.
+    Rewards belong to it because they follow from a response and its certainty alone: an evaluation shows what training
+    would have paid, at the cost of a few sums. The endpoint of a model without rewards has no terms.
     """
 
     prompts: PromptBatch
@@ -236,56 +214,82 @@ class Experience:
     evidence: Evidence
     certainty: Certainty
     rewards: Rewards
-    advantages: Float[Tensor, "N T"]
-    reference_log_probs: Float[Tensor, "N T"] | None
 
     def __len__(self) -> int:
         return len(self.rollouts)
 
+    def select(self, rows: list[int]) -> Assessment:
+        """The groups of the prompts at `rows`, in that order."""
+        return self._taken(rows, self.completions_of(rows))
+
+    def completions(self, rows: Int[Tensor, " n"]) -> Assessment:
+        """Some completions, each as the only one of its prompt."""
+        chosen, size = rows.tolist(), self.rollouts.group_size
+        lone = replace(self, rollouts=replace(self.rollouts, group_size=1))
+        return lone._taken([row // size for row in chosen], chosen)
+
+    def completions_of(self, rows: list[int]) -> list[int]:
+        """The rows of the completions of the prompts at `rows`."""
+        size = self.rollouts.group_size
+        return [row * size + member for row in rows for member in range(size)]
+
+    def to(self, device: torch.device | str) -> Assessment:
+        """The same assessment with every tensor on `device`; Lightning asks for it when it gathers predictions."""
+        moved: Assessment = _mapped(self, lambda tensor: tensor.to(device), lambda kept: kept)
+        return moved
+
+    def _taken(self, prompts: list[int], completions: list[int]) -> Assessment:
+        parts = {f.name: _take(getattr(self, f.name), completions) for f in fields(self) if f.name != "prompts"}
+        return Assessment(prompts=self.prompts.select(prompts), **parts)
+
+
+@dataclass(frozen=True)
+class Experience:
+    """What one step learns from.
+
+    Args:
+        assessment: The responses.
+        advantages: Of each token, reweighted and corrected for the probabilities it was sampled with.
+    """
+
+    assessment: Assessment
+    advantages: Float[Tensor, "N T"]
+
     def select(self, rows: list[int]) -> Experience:
         """The groups of the prompts at `rows`, in that order."""
-        size = self.rollouts.group_size
-        completions = [row * size + member for row in rows for member in range(size)]
-        return Experience(
-            prompts=self.prompts.select(rows),
-            **{f.name: _take(getattr(self, f.name), completions) for f in fields(self) if f.name != "prompts"},
-        )
+        advantages = _take(self.advantages, self.assessment.completions_of(rows))
+        return Experience(self.assessment.select(rows), advantages)
 
     def completions(self, rows: Int[Tensor, " n"]) -> Experience:
         """Some completions, each as the only one of its prompt."""
-        chosen = rows.tolist()
-        owners = [row // self.rollouts.group_size for row in chosen]
-        lone = replace(self, rollouts=replace(self.rollouts, group_size=1))
-        taken = {f.name: _take(getattr(lone, f.name), chosen) for f in fields(lone) if f.name != "prompts"}
-        return Experience(prompts=self.prompts.select(owners), **taken)
-
-    def to(self, device: torch.device | str) -> Experience:
-        """The same experience with every tensor on `device`; Lightning asks for it when it gathers predictions."""
-        moved: Experience = _moved(self, device)
-        return moved
+        return Experience(self.assessment.completions(rows), self.advantages[rows])
 
 
-def _moved(value: Any, device: torch.device | str) -> Any:
-    """The value with every tensor inside it on `device`."""
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, tuple):
-        return tuple(_moved(item, device) for item in value)
-    if isinstance(value, Mapping):
-        return {name: _moved(item, device) for name, item in value.items()}
-    if is_dataclass(value) and type(value).__module__ == __name__:
-        return replace(value, **{f.name: _moved(getattr(value, f.name), device) for f in fields(value)})  # type: ignore[type-var]
-    return value
+@dataclass(frozen=True)
+class PolicyUpdate:
+    """A term of the loss and the metrics that explain it."""
+
+    loss: Float[Tensor, ""]
+    stats: Mapping[str, float]
 
 
 def _take(value: Any, rows: list[int]) -> Any:
-    """The given rows of whatever a record holds: tensors, tuples, mappings, other records."""
+    """The given rows of a field of a record."""
+    return _mapped(
+        value,
+        lambda tensor: tensor[torch.tensor(rows, device=tensor.device)],
+        lambda items: tuple(items[row] for row in rows),
+    )
+
+
+def _mapped(value: Any, of_tensor: Callable[[Tensor], Tensor], of_tuple: Callable[[Any], Any]) -> Any:
+    """The value with every tensor and every tuple in it replaced, through mappings and records."""
     if isinstance(value, Tensor):
-        return value[torch.tensor(rows, device=value.device)]
+        return of_tensor(value)
     if isinstance(value, tuple):
-        return tuple(value[row] for row in rows)
+        return of_tuple(value)
     if isinstance(value, Mapping):
-        return {name: _take(item, rows) for name, item in value.items()}
-    if value is None or isinstance(value, int):
-        return value
-    return type(value)(**{f.name: _take(getattr(value, f.name), rows) for f in fields(value)})
+        return {name: _mapped(item, of_tensor, of_tuple) for name, item in value.items()}
+    if is_dataclass(value):
+        return replace(value, **{f.name: _mapped(getattr(value, f.name), of_tensor, of_tuple) for f in fields(value)})  # type: ignore[type-var]
+    return value

@@ -12,7 +12,8 @@ from subject import Subject
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from vlcal_step import LEARNER, Setting, VlcalStep
 
-from vlcal.policy.packing import Packed, Plain
+from vlcal.policy.layouts.layout import Plain
+from vlcal.policy.layouts.packing import Packed
 
 TINY = Subject(prompts=2, group=2, completion=4, image=4, layers=2, width=64)
 

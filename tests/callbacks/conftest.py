@@ -1,4 +1,4 @@
-"""Hand-built experience, and a tiny module that hands it on while it learns something."""
+"""Hand-built assessment, and a tiny module that hands it on while it learns something."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from vlcal.pipeline import Pipeline
-from vlcal.reader import ResponseReader
 from vlcal.rewards import AccuracyReward, FormatReward
-from vlcal.types import Certainty, Evidence, Experience, PromptBatch, Responses, Rewards, Rollouts, Spans
+from vlcal.training.pipeline import Pipeline
+from vlcal.training.reader import ResponseReader
+from vlcal.types import Assessment, Certainty, Evidence, PromptBatch, Responses, Rewards, Rollouts, Spans
 
 NAN = float("nan")
 
 
-def build_experience(
+def build_assessment(
     visual: Sequence[float] = (0.9, 0.2, 0.7, NAN),
     correct: Sequence[float] = (1, 0, 1, 0),
     group_size: int = 1,
     **changes: Sequence[Any],
-) -> Experience:
+) -> Assessment:
     """One response per stated visual confidence; `changes` replace whole columns by name."""
     count, length = len(visual), 3
 
@@ -37,7 +37,7 @@ def build_experience(
     nothing, zeros = torch.zeros(count, length, dtype=torch.bool), torch.zeros(count, length)
     prompts = count // group_size
     answers = changes.get("answers", ["9"] * count)
-    return Experience(
+    return Assessment(
         prompts=PromptBatch(
             ids=tuple(f"scene-{number}" for number in range(prompts)),
             images=tuple(changes.get("images", [(torch.full((3, 8, 16), 0.5),)] * prompts)),
@@ -60,22 +60,20 @@ def build_experience(
             visual=stated,
             reasoning=column("reasoning", visual),
             overall=column("overall", visual),
-            read_right=column("read_right", [NAN] * count),
-            reasoned_right=column("reasoned_right", [NAN] * count),
+            perception_correct=column("perception_correct", [NAN] * count),
+            reasoning_correct=column("reasoning_correct", [NAN] * count),
             spans=Spans(nothing, nothing, nothing, nothing, nothing),
         ),
         evidence=Evidence(zeros, zeros, zeros),
         certainty=Certainty(token=zeros, response=torch.full((count,), 0.5), score=column("score", visual)),
         rewards=Rewards(terms={"accuracy": outcome, "visual": -outcome}, total=column("total", correct)),
-        advantages=zeros,
-        reference_log_probs=None,
     )
 
 
 class Learner(lightning.LightningModule):
     """Fits a line to noise from the global generator, so that one draw more by anyone changes its weights."""
 
-    def __init__(self, steps: Sequence[Experience], pipeline: Pipeline | None = None) -> None:
+    def __init__(self, steps: Sequence[Assessment], pipeline: Pipeline | None = None) -> None:
         super().__init__()
         self.steps = list(steps)
         self.pipeline = pipeline or Pipeline(ResponseReader(), {"accuracy": AccuracyReward(), "format": FormatReward()})
@@ -86,16 +84,16 @@ class Learner(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.line.parameters(), lr=0.1)
 
-    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Experience]:
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Assessment]:
         self.seen.append(batch_idx)
         optimizer = self.optimizers()
         optimizer.zero_grad()
         self.manual_backward(self.line(torch.randn(4, 2)).square().mean())
         optimizer.step()
-        return {"experience": self.steps[batch_idx % len(self.steps)]}
+        return {"assessment": self.steps[batch_idx % len(self.steps)]}
 
-    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Experience]:
-        return {"experience": self.steps[batch_idx % len(self.steps)]}
+    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Assessment]:
+        return {"assessment": self.steps[batch_idx % len(self.steps)]}
 
     test_step = validation_step
     predict_step = validation_step
@@ -141,7 +139,7 @@ class Journal(Callback):
 
 @pytest.fixture
 def fit(tmp_path: Path) -> Callable[..., list[dict[str, float]]]:
-    """Trains on a list of experiences under some callbacks; gives the log of every batch."""
+    """Trains on a list of assessments under some callbacks; gives the log of every batch."""
 
     def run(
         module: lightning.LightningModule, *callbacks: Callback, steps: int, **settings: Any
@@ -155,14 +153,14 @@ def fit(tmp_path: Path) -> Callable[..., list[dict[str, float]]]:
 
 
 @pytest.fixture(scope="session")
-def build() -> Callable[..., Experience]:
-    """Makes an experience by hand."""
-    return build_experience
+def build() -> Callable[..., Assessment]:
+    """Makes an assessment by hand."""
+    return build_assessment
 
 
 @pytest.fixture(scope="session")
 def learner() -> type[Learner]:
-    """A module that hands on experience."""
+    """A module that hands on assessment."""
     return Learner
 
 

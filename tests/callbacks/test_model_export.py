@@ -11,8 +11,8 @@ import torch
 
 from vlcal.callbacks import ModelExport
 from vlcal.modules import PolicyModule
-from vlcal.optimization import Optimization
 from vlcal.policy import Adaptation, LoRA, PolicySpec, QLoRA, WholeModel
+from vlcal.training.optimization import Optimization
 
 Make = Callable[..., Any]
 
@@ -21,7 +21,7 @@ class Warmup(PolicyModule):
     """Moves every weight a little, without reading anything."""
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        self.descend([sum(weight.square().sum() for weight in self.policy.parameters())])
+        self.update_weights([sum(weight.square().sum() for weight in self.policy.parameters())])
 
 
 def module(path: Path, adaptation: Adaptation = WholeModel()) -> Warmup:

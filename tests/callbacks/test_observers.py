@@ -24,7 +24,7 @@ from vlcal.callbacks import (
     ReliabilityDiagram,
 )
 from vlcal.callbacks.collapse_watch import flat_groups, variety
-from vlcal.types import Experience
+from vlcal.types import Assessment
 
 Make = Callable[..., Any]
 NAN = math.nan
@@ -51,7 +51,7 @@ def test_deleting_an_observer_changes_no_weight(
     for callbacks in ([], [OBSERVERS[name](tmp_path)]):
         torch.manual_seed(3)
         np.random.seed(3)  # noqa: NPY002
-        module = learner([build(read_right=[1, 0, 1, 0]), build()])
+        module = learner([build(perception_correct=[1, 0, 1, 0]), build()])
         logger = TensorBoardLogger(tmp_path, version=f"{name}-{len(callbacks)}")
         trainer(*callbacks, logger=logger).fit(module, loader(4), loader(2))
         ends.append([*(w.tolist() for w in module.parameters()), torch.rand(1).item(), np.random.rand()])  # noqa: NPY002
@@ -73,7 +73,7 @@ def test_every_stage_is_observed_but_not_the_sanity_check(
     class Witness(Observer):
         stages: list[str] = []  # noqa: RUF012
 
-        def observe(self, trainer: Trainer, pl_module: LightningModule, experience: Experience, stage: str) -> None:
+        def observe(self, trainer: Trainer, pl_module: LightningModule, assessment: Assessment, stage: str) -> None:
             assert not torch.is_grad_enabled()
             self.stages.append(stage)
 
@@ -90,17 +90,17 @@ def test_a_diagram_goes_to_tensorboard_and_to_the_folder(
 ) -> None:
     diagram = ReliabilityDiagram(tmp_path / "diagrams")
     run = trainer(diagram, logger=TensorBoardLogger(tmp_path / "tb"))
-    run.validate(learner([build(read_right=[1, 0, 0, 0])]), loader(2), verbose=False)
+    run.validate(learner([build(perception_correct=[1, 0, 0, 0])]), loader(2), verbose=False)
     assert [path.name for path in (tmp_path / "diagrams").iterdir()] == ["val-000000.png"]
     assert tensorboard(tmp_path / "tb").Tags()["images"] == ["val/calibration/reliability"]
 
 
-def test_a_confidence_whose_truth_nobody_knows_is_left_out(build: Make) -> None:
+def test_a_confidence_without_a_known_outcome_is_left_out(build: Make) -> None:
     from vlcal.callbacks.reliability_diagram import known_panels
-    from vlcal.evaluation import Outcomes
+    from vlcal.evaluation.metrics.training import Outcomes
 
     assert list(known_panels(Outcomes.of(build()))) == ["overall"]
-    assert list(known_panels(Outcomes.of(build(read_right=[1, 0, 0, NAN])))) == ["overall", "visual"]
+    assert list(known_panels(Outcomes.of(build(perception_correct=[1, 0, 0, NAN])))) == ["overall", "visual"]
     assert known_panels(Outcomes.of(build(visual=[NAN] * 4))) == {}
 
 
@@ -126,7 +126,7 @@ def test_tables_are_written_every_so_many_batches_and_once_per_evaluation(
 
 
 def test_certainty_is_held_against_correctness_and_reading(build: Make, learner: Make, fit: Make) -> None:
-    known = build(score=[3, 2, 1, 0], correct=[1, 1, 0, 0], read_right=[1, 0, 1, NAN])
+    known = build(score=[3, 2, 1, 0], correct=[1, 1, 0, 0], perception_correct=[1, 0, 1, NAN])
     (row,) = fit(learner([known]), CertaintyMonitor(), steps=1)
     assert row["train/certainty/auroc_correct"] == 1.0
     assert row["train/certainty/auroc_read_right"] == 0.5  # 3 beats 2, and 1 does not

@@ -1,4 +1,4 @@
-"""Figures say what they show."""
+"""What is drawn, and the words and numbers in it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from vlcal.evaluation import (
+from vlcal.callbacks.completions import completion_markdown, completion_rows
+from vlcal.callbacks.plots import (
+    OVERCONFIDENT,
+    UNDERCONFIDENT,
     completion_figure,
-    known_auroc,
-    reliability_diagram,
     reliability_diagrams,
     rendered,
-    settled,
 )
-from vlcal.evaluation.completions import completion_markdown, completion_rows
-from vlcal.evaluation.plots import TOO_SURE, TOO_UNSURE
 
 Make = Callable[..., Any]
-CONFIDENCE = torch.tensor([0.9, 0.9, 0.1, 0.1])
-TRUTH = torch.tensor([1.0, 0.0, 0.0, 0.0])
+CONFIDENCE = np.array([0.9, 0.9, 0.1, 0.1])
+TRUTH = np.array([1.0, 0.0, 0.0, 0.0])
 
 
 def words(figure: Figure) -> str:
@@ -34,36 +32,39 @@ def words(figure: Figure) -> str:
 
 def test_the_title_holds_ece_and_n() -> None:
     # (2 * |.9 - .5| + 2 * |.1 - 0|) / 4
-    figure = reliability_diagram(CONFIDENCE, TRUTH, "overall")
+    figure = reliability_diagrams({"overall": (CONFIDENCE, TRUTH)})
     assert "ECE 0.250" in words(figure)
     assert "n 4" in words(figure)
     assert "overall" in words(figure)
 
 
 def test_an_absent_confidence_counts_as_wrong_and_unsure_and_is_announced() -> None:
-    figure = reliability_diagram(torch.tensor([1.0, math.nan]), torch.tensor([1.0, 1.0]), "overall")
+    figure = reliability_diagrams({"overall": (np.array([1.0, math.nan]), np.array([1.0, 1.0]))})
     assert "ECE 0.250" in words(figure)  # (|1 - 1| + |.5 - 0|) / 2
     assert "1 absent" in words(figure)
 
 
 def test_the_bars_underneath_count_the_responses() -> None:
-    below = reliability_diagram(CONFIDENCE, TRUTH, "overall").axes[1]
-    assert [int(bar.get_height()) for bar in below.patches] == [0, 2, 0, 0, 0, 0, 0, 0, 0, 2]
+    below = reliability_diagrams({"overall": (CONFIDENCE, TRUTH)}).axes[1]
+    assert [(bar.get_center()[0], bar.get_height()) for bar in below.patches] == [
+        (pytest.approx(0.15), 2),
+        (pytest.approx(0.95), 2),
+    ]
 
 
 def test_gaps_are_coloured_by_their_side() -> None:
-    stated, truth = torch.tensor([0.9, 0.9, 0.1, 0.1]), torch.tensor([0.0, 1.0, 1.0, 0.0])
-    above = reliability_diagram(stated, truth, "overall").axes[0]
+    stated, truth = np.array([0.9, 0.9, 0.1, 0.1]), np.array([0.0, 1.0, 1.0, 0.0])
+    above = reliability_diagrams({"overall": (stated, truth)}).axes[0]
     gaps = {bar.get_edgecolor()[:3]: (bar.get_y(), bar.get_height()) for bar in above.patches if bar.get_hatch()}
     from matplotlib.colors import to_rgb
 
-    assert gaps[to_rgb(TOO_SURE)] == pytest.approx((0.5, 0.4))
-    assert gaps[to_rgb(TOO_UNSURE)] == pytest.approx((0.1, 0.4))
+    assert gaps[to_rgb(OVERCONFIDENT)] == pytest.approx((0.5, 0.4))
+    assert gaps[to_rgb(UNDERCONFIDENT)] == pytest.approx((0.1, 0.4))
 
 
 def test_several_confidences_stand_side_by_side() -> None:
     panels = {"overall": (CONFIDENCE, TRUTH), "visual": (CONFIDENCE, 1 - TRUTH)}
-    one, two = rendered(reliability_diagram(CONFIDENCE, TRUTH, "overall")), rendered(reliability_diagrams(panels))
+    one, two = rendered(reliability_diagrams({"overall": (CONFIDENCE, TRUTH)})), rendered(reliability_diagrams(panels))
     assert two.dtype == np.uint8
     assert two.shape[0] == one.shape[0]
     assert two.shape[1] > 1.8 * one.shape[1]
@@ -73,25 +74,15 @@ def test_no_figure_is_registered_with_pyplot() -> None:
     import sys
 
     before = "matplotlib.pyplot" in sys.modules
-    rendered(reliability_diagram(CONFIDENCE, TRUTH, "overall"))
+    rendered(reliability_diagrams({"overall": (CONFIDENCE, TRUTH)}))
     assert ("matplotlib.pyplot" in sys.modules) == before
 
 
-def test_a_panel_without_truth_is_refused() -> None:
-    with pytest.raises(ValueError, match="`panels` must leave out what nobody knows the truth of; got 'visual'"):
-        reliability_diagram(CONFIDENCE, torch.full((4,), math.nan), "visual")
+def test_a_panel_without_a_known_outcome_is_refused() -> None:
+    with pytest.raises(ValueError, match="`panels` must leave out a confidence without a known outcome; got 'visual'"):
+        reliability_diagrams({"visual": (CONFIDENCE, np.full(4, math.nan))})
     with pytest.raises(ValueError, match="`panels` must hold at least one confidence"):
         reliability_diagrams({})
-
-
-def test_settled_keeps_the_rows_whose_truth_is_known() -> None:
-    stated, outcome = settled(torch.tensor([0.3, math.nan, 0.8]), torch.tensor([1.0, 1.0, math.nan]))
-    assert stated.tolist() == pytest.approx([0.3, 0.5])
-    assert outcome.tolist() == [1.0, 0.0]
-
-
-def test_a_verdict_in_between_is_right_from_one_half_on() -> None:
-    assert known_auroc(torch.tensor([0.9, 0.1]), torch.tensor([0.5, 0.4])) == 1.0
 
 
 def test_completions_are_drawn_whatever_they_say(build: Make) -> None:
@@ -118,8 +109,8 @@ def test_markdown_takes_no_response_for_markup(build: Make) -> None:
 
 
 def test_rows_hold_numbers_as_they_were_stated(build: Make) -> None:
-    experience = build(group_size=2, extras=[{"clearness": 0.25}, {}])
-    rows = completion_rows(experience)
+    assessment = build(group_size=2, extras=[{"clearness": 0.25}, {}])
+    rows = completion_rows(assessment)
     assert [row["id"] for row in rows] == ["scene-0", "scene-0", "scene-1", "scene-1"]
     assert [row["visual"] for row in rows] == [0.9, 0.2, 0.7, None]
     assert [row["clearness"] for row in rows] == [0.25, 0.25, None, None]

@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 from vlcal.callbacks import PredictionWriter
-from vlcal.evaluation.completions import vision_tokens
-from vlcal.types import Experience
+from vlcal.callbacks.completions import vision_tokens
+from vlcal.types import Assessment
 
 Make = Callable[..., Any]
 NAN = math.nan
@@ -36,7 +36,9 @@ def test_predictions_are_strict_json_with_null_for_what_is_absent(
     build: Make, learner: Make, trainer: Make, loader: Make, tmp_path: Path
 ) -> None:
     path = tmp_path / "deep" / "predictions.jsonl"
-    strange = build(texts=['"quoted"\n', "是", "\ud800", ""], read_right=[1, 0, 1, NAN], score=[1, 2, 3, math.inf])
+    strange = build(
+        texts=['"quoted"\n', "是", "\ud800", ""], perception_correct=[1, 0, 1, NAN], score=[1, 2, 3, math.inf]
+    )
     run = trainer(PredictionWriter(path, image_side=0))
     run.validate(learner([strange, build()]), loader(2), verbose=False)
 
@@ -60,8 +62,8 @@ def test_predictions_are_strict_json_with_null_for_what_is_absent(
         "visual": 0.9,
         "reasoning": 0.9,
         "overall": 0.9,
-        "read_right": 1.0,
-        "reasoned_right": None,
+        "perception_correct": 1.0,
+        "reasoning_correct": None,
         "certainty": 0.5,
         "certainty_score": 1.0,
         "reward": 1.0,
@@ -70,7 +72,7 @@ def test_predictions_are_strict_json_with_null_for_what_is_absent(
         "images": [],
         "vision_tokens": None,
     }
-    assert rows[3]["visual"] is rows[3]["read_right"] is rows[3]["certainty_score"] is None
+    assert rows[3]["visual"] is rows[3]["perception_correct"] is rows[3]["certainty_score"] is None
     assert names_in(path.parent) == ["predictions.jsonl"]
 
 
@@ -80,7 +82,7 @@ def test_a_broken_evaluation_leaves_the_earlier_predictions(
     path = tmp_path / "predictions.jsonl"
 
     class Broken(learner):
-        def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Experience]:
+        def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Assessment]:
             if batch_idx == 1:
                 raise RuntimeError("no more")
             return super().validation_step(batch, batch_idx)
@@ -164,9 +166,9 @@ class Letters:
         return text.replace("<>", "🙂").replace("<", "\ufffd").replace(">", "\ufffd")
 
 
-def seen(build: Make, tokens: list[list[int]], vision: list[list[bool]], certainty: list[list[float]]) -> Experience:
-    """Experience whose vision spans and certainties are given; the third token of each row is its end."""
-    made: Experience = build(visual=[0.5] * len(tokens), correct=[1] * len(tokens))
+def seen(build: Make, tokens: list[list[int]], vision: list[list[bool]], certainty: list[list[float]]) -> Assessment:
+    """Assessment whose vision spans and certainties are given; the third token of each row is its end."""
+    made: Assessment = build(visual=[0.5] * len(tokens), correct=[1] * len(tokens))
     spans = replace(made.responses.spans, vision=torch.tensor(vision))
     return replace(
         made,

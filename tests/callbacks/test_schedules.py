@@ -10,9 +10,9 @@ import pytest
 from vlcal.advantages import AdvantageReweighter, UniformReweighter, VisualCertaintyReweighter
 from vlcal.callbacks import KnobSchedule, MixtureSchedule, RewardWeightSchedule, ReweightingSchedule, StrengthSchedule
 from vlcal.perturbations import Blank, GaussianNoise, Mixture, NoPerturbation, PatchMask, Perturbation
-from vlcal.pipeline import Pipeline
-from vlcal.reader import ResponseReader
 from vlcal.rewards import AccuracyReward
+from vlcal.training.pipeline import Pipeline
+from vlcal.training.reader import ResponseReader
 
 Make = Callable[..., Any]
 

@@ -18,13 +18,23 @@ from torch.utils.data import DataLoader
 
 from vlcal.callbacks import ProbeWriter, ReadoutWriter
 from vlcal.cli import main
-from vlcal.evaluation.probes import CorruptionCurve, HiddenResponse, Probe, RemovedImage, SwappedVision
-from vlcal.evaluation.readouts import ExpectedLevel, MeasuredCertainty, SelfConsistency, StatedLevel, TrueProbability
 from vlcal.evaluation.report.runs import load_runs
-from vlcal.evaluation.study import Study
 from vlcal.modules import ReinforcementModule
 from vlcal.policy import LoRA, PolicySpec, RolloutEngine, TransformersEngine
-from vlcal.sampling import Sampling
+from vlcal.probes import (
+    CorruptionCurve,
+    ExpectedLevel,
+    HiddenResponse,
+    MeasuredCertainty,
+    Probe,
+    RemovedImage,
+    SelfConsistency,
+    StatedLevel,
+    SwappedVision,
+    TrueProbability,
+)
+from vlcal.probes.study import Study
+from vlcal.training.sampling import Sampling
 from vlcal.types import PromptBatch
 
 Make = Callable[..., Any]
@@ -48,7 +58,7 @@ def module(embedded: Path, make_pipeline: Make) -> Callable[[RolloutEngine], Rei
 
     def made(engine: RolloutEngine) -> ReinforcementModule:
         spec = PolicySpec(str(embedded), LoRA(2), dtype="float32")
-        return ReinforcementModule(spec, make_pipeline(), Sampling(2, 100, TransformersEngine(4), engine))
+        return ReinforcementModule(spec, make_pipeline(), Sampling(2, TransformersEngine(4), engine))
 
     return made
 
@@ -76,10 +86,10 @@ class Asked(Probe):
         self.rows: list[int] = []
 
     def __call__(self, study: Study) -> Mapping[str, Tensor]:
-        self.rows.append(len(study.experience))
+        self.rows.append(len(study.assessment))
         if self.failing == "call" and len(self.rows) == 2:
             raise RuntimeError("the second batch is too much")
-        return {"correct": study.experience.responses.correct}
+        return {"correct": study.assessment.responses.correct}
 
     def summarize(self, columns: Mapping[str, Tensor]) -> dict[str, Any]:
         if self.failing == "summary":
@@ -116,27 +126,36 @@ def test_readouts_stand_side_by_side_and_their_auroc_is_logged(
     assert [row["stated_visual"] for row in rows] == [0.9, None] * 2
     assert rows[0]["stated_overall"] == pytest.approx(18 / 19, abs=1e-6)
     assert 0 < rows[0]["expected_overall"] < 1 and rows[1]["expected_overall"] is None
-    assert [row["read_right"] for row in rows] == [1.0, 0.0] * 2
+    assert [row["perception_correct"] for row in rows] == [1.0, 0.0] * 2
     assert rows[0]["id"] == rows[2]["id"] != rows[1]["id"]
-    # A response that says nothing is the least sure of all.
+    # A response that states nothing counts as wrong and unsure: 0.5 against 0.9.
     assert run.callback_metrics["val/readout/stated_overall/auroc"] == 1.0
-    assert run.callback_metrics["val/readout/certainty_visual/auroc"] == 1.0
+    # The certainty of the only response of its batch with a vision part is 0.5 too.
+    assert [row["certainty_visual"] for row in rows] == [0.5, None] * 2
+    assert run.callback_metrics["val/readout/certainty_visual/auroc"] == 0.5
 
 
-def test_an_auroc_that_nobody_can_know_is_not_logged(validate: Make, tmp_path: Path) -> None:
+def test_an_undefined_auroc_is_not_logged(validate: Make, tmp_path: Path) -> None:
     run = validate(ReadoutWriter(tmp_path / "readouts.jsonl", {"stated": StatedLevel()}))  # every response is right
 
     assert not [name for name in run.callback_metrics if name.startswith("val/readout")]
 
 
-def test_the_file_of_readouts_can_be_scored(validate: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_logged_auroc_is_that_of_scoring_the_file(
+    validate: Make, respond: Respond, scenes: Scenes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "readouts.jsonl"
-    validate(ReadoutWriter(path, {"stated": StatedLevel()}))
-    capsys.readouterr()
+    texts = [*respond(scenes(1), offsets=(0,), level=2), "no idea"]
+    run = validate(ReadoutWriter(path, {"stated": StatedLevel(), "certainty": MeasuredCertainty()}), texts=texts)
 
-    main(["score", str(path), "--confidence", "stated_overall", "--format", "json", "--draws", "20"])
+    for name, truth in (("stated_overall", "correct"), ("stated_visual", "perception_correct")):
+        capsys.readouterr()
+        main(["score", str(path), "--confidence", name, "--correct", truth, "--format", "json", "--draws", "0"])
 
-    assert strict(capsys.readouterr().out)["counts"]["overall"]["n"] == 4
+        scored = strict(capsys.readouterr().out)
+        assert scored["counts"]["overall"] == {"n": 4, "questions": 2, "unparsed": 2, "unknown": 0}
+        # 0.5 for an absent confidence is more than the level that was stated: as the least sure it would be 1.
+        assert scored["overall"]["auroc"]["value"] == run.callback_metrics[f"val/readout/{name}/auroc"] == 0
 
 
 @pytest.mark.parametrize("failing", ["call", "summary"])
@@ -145,7 +164,6 @@ def test_an_exception_leaves_the_earlier_file_and_nothing_half_written(
 ) -> None:
     path = tmp_path / "after.probes.json"
     path.write_text("{}\n", encoding="utf-8")
-    (tmp_path / ".after.probes.json.partial").write_text("half", encoding="utf-8")  # a killed process left it
 
     with pytest.raises((RuntimeError, ValueError), match="too much|not JSON compliant"):
         validate(ProbeWriter(path, {"asked": Asked(failing)}))
@@ -232,4 +250,4 @@ def test_the_recipe_of_probes_runs_from_the_shell_and_the_report_reads_it(embedd
     assert len(rows) == 2
     (run,) = load_runs([tmp_path / "after.jsonl"])
     assert run.probes == probes
-    assert {"stated_overall", "expected_visual", "true_probability_overall", "certainty_visual"} <= run.readouts.keys()
+    assert "readout_sequence_likelihood" in run.readouts["overall"]  # the others found nothing in what it wrote

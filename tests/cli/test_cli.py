@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from PIL import Image
 
 from vlcal.cli import main
 
@@ -80,7 +84,7 @@ def test_one_value_from_the_shell_reaches_every_place_that_refers_to_it(small: l
 
 def fitted(args: list[str]) -> dict[str, Any]:
     """Trains as told; what the parts were made with, and the figures."""
-    from vlcal.cli import Cli
+    from vlcal.commands.trainer import Cli
 
     command = Cli(["fit", *args])
     module, data = command.model, command.datamodule
@@ -140,8 +144,46 @@ def test_a_typo_in_a_config_ends_in_one_error_that_names_it(
     assert typo.rstrip(":") in said
 
 
+def test_an_error_of_the_parser_is_one_line_with_the_place_of_the_key(printed: Callable[..., str]) -> None:
+    said = printed(
+        "fit", *BEST, "--model.init_args.pipeline.init_args.perturbation.init_args.strenght", "0.5", status=2
+    )
+
+    assert said == "vlcal: error: model.pipeline.perturbation: Option 'strenght' is not accepted\n"
+
+
 def test_a_config_that_is_not_there_is_named(printed: Callable[..., str]) -> None:
     assert "nowhere.yaml" in printed("fit", "--config", "nowhere.yaml", status=2)
+
+
+@pytest.mark.parametrize("option", ["--config", "--data"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"steps: \xe9\xff", "can't decode byte 0xe9"),
+        (b"\0\0\0\0", "#x0000"),
+        (b"steps: [1\nseed: }", "while parsing a flow sequence"),
+    ],
+    ids=["another encoding", "binary", "broken"],
+)
+def test_a_config_that_is_no_text_or_no_yaml_is_named_in_one_line(
+    tmp_path: Path, option: str, content: bytes, reason: str
+) -> None:
+    (tmp_path / "odd.yaml").write_bytes(content)
+
+    with pytest.raises(SystemExit, match=rf"^vlcal: error: `config` must be YAML in UTF-8; .*odd\.yaml.*{reason}.*$"):
+        main(["fit", *BEST, option, str(tmp_path / "odd.yaml")])
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("scroe", "score"), ("fti", "fit"), ("valdiate", "validate")])
+def test_a_command_that_does_not_exist_is_refused_with_the_one_that_was_meant(typed: str, meant: str) -> None:
+    with pytest.raises(SystemExit, match=f"^vlcal: error: .*fit.*demo.*score; got '{typed}', did you mean '{meant}'.$"):
+        main([typed, "outputs.jsonl"])
+
+
+def test_a_missing_command_is_refused_with_all_there_are() -> None:
+    with pytest.raises(SystemExit, match=r"^vlcal: error: the command must be one of fit, .*demo.*score; got none$"):
+        main([])
 
 
 def test_an_empty_dataset_is_refused(small: list[str]) -> None:
@@ -172,6 +214,16 @@ def test_a_broken_or_missing_checkpoint_is_named(small: list[str], tmp_path: Pat
         main(["validate", *small, "--ckpt_path", str(tmp_path / "gone.ckpt")])
 
 
+def test_what_no_run_wrote_is_refused_as_a_checkpoint(small: list[str], folder: Path) -> None:
+    torch.save({"state_dict": {}}, folder / "weights.ckpt")
+    with zipfile.ZipFile(folder / "texts.ckpt", "w") as archive:
+        archive.writestr("thesis.txt", "years of work")
+
+    for name, said in (("weights.ckpt", "another archive"), ("texts.ckpt", "another archive"), ("warm", "a folder")):
+        with pytest.raises(SystemExit, match=f"^vlcal: error: `ckpt_path` must be .*{name} is {said}[^\n]*$"):
+            main(["validate", *small, "--ckpt_path", str(folder / name)])
+
+
 def test_a_missing_image_is_named_with_its_row(small: list[str], tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text(json.dumps({"question": "?", "answer": "1", "images": ["gone.png"]}) + "\n", encoding="utf-8")
@@ -183,6 +235,66 @@ def test_a_missing_image_is_named_with_its_row(small: list[str], tmp_path: Path)
         main(["validate", *small[:start], *small[start + 6 :], *data])
 
 
+def test_what_a_worker_of_the_loader_refuses_is_one_line(small: list[str], tmp_path: Path) -> None:
+    png = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(png, "png")
+    (tmp_path / "cut.png").write_bytes(png.getvalue()[:1000])
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"question": "?", "answer": "1", "images": ["cut.png"]}) + "\n", encoding="utf-8")
+    data = ["--data", "vlcal.data.VisionQuestions", "--data.init_args.validation", "vlcal.data.JsonLines"]
+    data += ["--data.init_args.validation.init_args.path", str(rows), "--data.init_args.workers", "1"]
+    start = small.index("--data.init_args.steps")
+
+    with pytest.raises(SystemExit, match=r"^vlcal: error: [^\n]*rows\.jsonl, row 1: [^\n]*cut\.png[^\n]*$"):
+        main(["validate", *small[:start], *small[start + 6 :], *data])
+
+
+FAULTS = """
+from lightning.pytorch import Callback
+
+class WrongUnpacking(Callback):
+    def __init__(self):
+        first, second = [1]
+
+class StrictZip(Callback):
+    def setup(self, trainer, pl_module, stage):
+        list(zip([1], [], strict=True))
+
+class BrokenCleanup(Callback):
+    def on_exception(self, trainer, pl_module, exception):
+        1 / 0
+
+class Interrupted(Callback):
+    def __init__(self):
+        raise KeyboardInterrupt
+"""
+
+
+@pytest.mark.parametrize(
+    ("callback", "error", "message"),
+    [
+        ("WrongUnpacking", ValueError, "not enough values to unpack"),
+        ("StrictZip", ValueError, "argument 2 is shorter"),
+        ("BrokenCleanup", ZeroDivisionError, "division by zero"),  # while a refused policy is handled
+        ("Interrupted", KeyboardInterrupt, "^$"),
+    ],
+)
+def test_a_fault_keeps_its_traceback(
+    small: list[str],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    callback: str,
+    error: type[BaseException],
+    message: str,
+) -> None:
+    (folder / "faults.py").write_text(FAULTS, encoding="utf-8")
+    monkeypatch.syspath_prepend(folder)
+    shutil.rmtree(folder / "warm")
+
+    with pytest.raises(error, match=message):
+        main(["validate", *small, "--trainer.callbacks", f"faults.{callback}"])
+
+
 def test_predictions_can_be_gathered(small: list[str]) -> None:
     main(["predict", *small])
 
@@ -190,10 +302,11 @@ def test_predictions_can_be_gathered(small: list[str]) -> None:
 def test_help_of_a_part_tells_what_can_be_set(printed: Callable[..., str]) -> None:
     module = printed("fit", "--model.help", "vlcal.modules.ReinforcementModule")
     perturbation = printed("fit", *BEST, "--model.init_args.pipeline.init_args.perturbation.help", "PatchMask")
+    update = printed("fit", *BEST, "--model.init_args.update.help", "vlcal.training.Update")
 
-    for setting in ("pipeline", "sampling", "objective", "confidence", "reference", "optimization"):
+    for setting in ("pipeline", "sampling", "update", "optimization"):
         assert re.search(rf"--model\.(init_args\.)?{setting}\b", module), setting
-    assert "How the stated confidences are learned" in " ".join(module.split())
+    assert "How the stated confidences are learned" in " ".join(update.split())
     assert "Share of patches masked, in [0, 1]" in " ".join(perturbation.split())
 
 
@@ -206,6 +319,25 @@ def test_fit_and_validate_run_end_to_end_and_one_seed_gives_identical_figures(sm
 
     assert json.dumps(first, sort_keys=True) == json.dumps(again, sort_keys=True)
     assert {"val/calibration/ece", "train/reward/total", "train/objective/gradient_norm"} <= first.keys()
+
+
+@pytest.mark.parametrize("name", ["best", "published"])
+def test_each_recipe_takes_a_step_held_close_to_the_reference(small: list[str], name: str) -> None:
+    metrics = fitted(["--config", str(CONFIGS / f"{name}.yaml"), *small[len(BEST) :]])["metrics"]
+
+    assert metrics["train/objective/gradient_norm"] >= 0
+    assert {"train/objective/policy_loss", "train/objective/reference_kl"} <= metrics.keys()
+
+
+def test_the_printed_config_shows_the_parts_that_a_recipe_leaves_to_their_defaults(printed: Callable[..., str]) -> None:
+    shown = printed("fit", "--config", str(CONFIGS / "published.yaml"), "--print_config")
+    module = printed("fit", "--model.help", "vlcal.modules.ReinforcementModule")
+
+    for part in ("certainty.BatchLabeler", "advantages.VisualCertaintyReweighter", "objectives.TokenMean"):
+        assert f"class_path: vlcal.{part}" in shown
+    for part in ("scores.HarmonicMean", "objectives.NoCorrection", "training.TorchAdamW"):
+        assert f"class_path: vlcal.{part}" in shown
+    assert "vlcal.training.Update" in module
 
 
 def test_the_command_is_there_for_the_shell() -> None:

@@ -17,8 +17,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokeniz
 from vlcal.cli import main
 from vlcal.commands.export import export, policy_spec
 from vlcal.modules import PolicyModule
-from vlcal.optimization import Optimization
 from vlcal.policy import Adaptation, LanguageModel, LoRA, Policy, PolicySpec, QLoRA
+from vlcal.training.optimization import Optimization
 
 Run = Callable[..., tuple[Path, Path, Policy]]
 

@@ -57,15 +57,15 @@ def rows(count: int, shift: float = 0.0) -> list[dict[str, Any]]:
         made.append(
             {
                 "id": f"q{number}",
-                "dataset": HOSTILE if number % 2 else "plain",
+                "dataset": "<img src=x onerror=owned()>" if number % 2 else "plain",
                 "question": f"What is in picture {number}?",
                 "target": HOSTILE if sort == 5 else "7",
                 "response": HOSTILE if sort == 2 else "<think><vision>a 7</vision><reasoning>so</reasoning></think>",
                 "answer": None if sort == 2 else "7",
                 "well_formed": sort != 2,
                 "correct": float(sort not in (0, 2)),
-                "read_right": float(sort != 0),
-                "reasoned_right": 1.0,
+                "perception_correct": float(sort != 0),
+                "reasoning_correct": 1.0,
                 **dict.fromkeys(("overall", "visual", "reasoning"), stated),
                 "vision_tokens": None if sort == 2 else [["a ", 0.1], ["7", 0.9]],
             }
@@ -96,9 +96,16 @@ class Ids(HTMLParser):
                 self.addresses.append(value or "")
 
 
-def test_the_page_loads_nothing_and_every_id_is_its_own(tmp_path: Path) -> None:
-    report([written(tmp_path, 20)], tmp_path / "out", draws=20)
-    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the report of two runs."""
+    folder = tmp_path_factory.mktemp("report")
+    report([written(folder, 20)], folder / "out", draws=20)
+    return folder / "out"
+
+
+def test_the_page_loads_nothing_and_every_id_is_its_own(made: Path) -> None:
+    text = (made / "report.html").read_text(encoding="utf-8")
     found = Ids()
     found.feed(text)
     assert len(found.ids) == len(set(found.ids)) > 50
@@ -110,9 +117,8 @@ def test_the_page_loads_nothing_and_every_id_is_its_own(tmp_path: Path) -> None:
     assert "<img src=x" not in text and "&lt;img src=x" in text
 
 
-def test_colours_follow_the_page(tmp_path: Path) -> None:
-    report([written(tmp_path, 20)], tmp_path / "out", draws=0)
-    drawings = re.findall(r"<svg.*?</svg>", (tmp_path / "out" / "report.html").read_text(), re.DOTALL)
+def test_colours_follow_the_page(made: Path) -> None:
+    drawings = re.findall(r"<svg.*?</svg>", (made / "report.html").read_text(), re.DOTALL)
     assert len(drawings) == 3 * 2 + 3 * 2 + 3 + 4 + 3
     for drawing in drawings:
         fixed = set(re.findall(r"#[0-9a-f]{6}\b", drawing))
@@ -120,10 +126,9 @@ def test_colours_follow_the_page(tmp_path: Path) -> None:
         assert "var(--" in drawing and 'role="img"' in drawing and "<title" in drawing
 
 
-def test_markdown_and_csv_hold_the_same_figures(tmp_path: Path) -> None:
-    report([written(tmp_path, 20)], tmp_path / "out", draws=20)
-    markdown = (tmp_path / "out" / "report.md").read_text()
-    lines = list(csv.DictReader((tmp_path / "out" / "report.csv").read_text().splitlines()))
+def test_markdown_and_csv_hold_the_same_numbers(made: Path) -> None:
+    markdown = (made / "report.md").read_text()
+    lines = list(csv.DictReader((made / "report.csv").read_text().splitlines()))
     (accuracy,) = [
         line
         for line in lines

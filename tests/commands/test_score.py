@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from vlcal.cli import main
 from vlcal.commands.score import score
-from vlcal.evaluation.table import METRICS
+from vlcal.evaluation.metrics.table import METRICS
 
 BASELINES = ["temperature", "platt", "beta", "isotonic", "histogram"]
 
@@ -88,14 +89,32 @@ def test_all_three_kinds_are_held_against_their_own_truth(
     write: Callable[..., Path], scored: Callable[..., Any]
 ) -> None:
     given = [
-        {"visual": 0.8, "reasoning": 0.4, "confidence": 0.5, "correct": 0, "read_right": 1, "reasoned_right": 0},
-        {"visual": 0.2, "reasoning": 0.4, "confidence": 0.5, "correct": 1, "read_right": 1, "reasoned_right": 0},
+        {
+            "visual": 0.8,
+            "reasoning": 0.4,
+            "confidence": 0.5,
+            "correct": 0,
+            "perception_correct": 1,
+            "reasoning_correct": 0,
+        },
+        {
+            "visual": 0.2,
+            "reasoning": 0.4,
+            "confidence": 0.5,
+            "correct": 1,
+            "perception_correct": 1,
+            "reasoning_correct": 0,
+        },
     ]
 
     found = scored(write("a.jsonl", given))
 
     assert [found[kind]["accuracy"]["value"] for kind in ("overall", "visual", "reasoning")] == [0.5, 1.0, 0.0]
-    assert found["held_against"] == {"overall": "correct", "visual": "read_right", "reasoning": "reasoned_right"}
+    assert found["held_against"] == {
+        "overall": "correct",
+        "visual": "perception_correct",
+        "reasoning": "reasoning_correct",
+    }
     assert found["visual"]["auroc"] == {"value": None, "low": None, "high": None}
     assert found["correlation"] == {"pearson": None, "spearman": None, "n": 2}
 
@@ -185,7 +204,8 @@ def test_runs_on_the_same_questions_are_compared_pairwise_with_the_first(
     same, different = found["differences"]
     assert same["overall"]["brier"]["value"] == pytest.approx(second - first) == pytest.approx(-first)
     assert same["overall"]["brier"]["high"] < 0
-    assert list(different) == ["file"] and different["file"].endswith("other.jsonl")
+    assert list(different) == ["file", "notes"] and different["file"].endswith("other.jsonl")
+    assert different["notes"]["overall"] == "no paired difference, since it shares no question with before"
 
 
 def test_markdown_puts_files_in_columns_with_their_difference(
@@ -197,11 +217,11 @@ def test_markdown_puts_files_in_columns_with_their_difference(
 
     said = capsys.readouterr().out
     header, rule, accuracy = said.splitlines()[2:5]
-    assert header == "| metric [95 % interval] | one\\|two.jsonl | b.jsonl | b.jsonl − one\\|two.jsonl |"
+    assert header == "| metric | one\\|two | b | b − one\\|two |"
     assert rule == "| --- | ---: | ---: | ---: |"
-    assert accuracy.startswith("| accuracy | 0.") and accuracy.endswith("| 0.000 [0.000, 0.000] |")
+    assert accuracy.startswith("| accuracy | 0.") and accuracy.endswith("| 0.000 (0.000 to 0.000) |")
     assert "- ECE, equal width: 10 bins of equal width" in said
-    assert "b.jsonl beside post-hoc calibration, cross-fitted" in said
+    assert "| b, isotonic | 0." in said
 
 
 def test_the_table_names_what_was_counted_and_what_each_is_held_against(
@@ -212,11 +232,11 @@ def test_the_table_names_what_was_counted_and_what_each_is_held_against(
     score([path], draws=5)
 
     said = capsys.readouterr().out
-    assert "Overall confidence, held against `correct`" in said
-    assert "[bold]a.jsonl: 61 responses to 61 questions; 1 without a confidence, scored as wrong and unsure" in said
+    assert "Overall confidence, held against correct (whether the answer is right)" in said
+    assert "[bold]a: 61 responses to 61 questions; 1 without a confidence, scored as wrong and unsure" in said
 
 
-def test_files_of_one_name_are_told_apart_by_their_folders(
+def test_files_of_one_name_are_named_by_their_folders_too(
     write: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for folder in ("x", "y"):
@@ -224,7 +244,21 @@ def test_files_of_one_name_are_told_apart_by_their_folders(
 
     score([write("x/a.jsonl", rows()), write("y/a.jsonl", rows())], format="markdown", draws=0)
 
-    assert "| x/a.jsonl | y/a.jsonl |" in capsys.readouterr().out
+    assert "| x/a | y/a |" in capsys.readouterr().out
+
+
+def test_csv_holds_the_numbers_of_json(
+    write: Callable[..., Path], scored: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write("a.jsonl", rows())
+    expected = scored(path)["overall"]["brier"]["value"]
+
+    score([path], format="csv", draws=0)
+
+    lines = csv.DictReader(capsys.readouterr().out.splitlines())
+    (line,) = [line for line in lines if (line["metric"], line["readout"]) == ("brier", "stated")]
+    assert (line["run"], line["dataset"], line["responses"]) == ("a", "(all)", "60")
+    assert float(line["value"]) == pytest.approx(expected, abs=1e-6) and line["low"] == ""
 
 
 def test_no_draws_leave_the_intervals_out(write: Callable[..., Path], scored: Callable[..., Any]) -> None:

@@ -17,7 +17,7 @@ from vlcal.commands.doctor import sampled_here
 Doctor = Callable[..., tuple[int, str]]
 CONFIG = CONFIGS / "qwen3vl" / "2b_8gb.yaml"
 TRAIN = "--data.init_args.train.init_args.path"
-BUDGET = "--model.init_args.sampling.init_args.token_budget"
+BUDGET = "--model.init_args.update.init_args.token_budget"
 LARGEST = "--data.init_args.image_size.init_args.max_pixels"
 
 

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from tests.configs.conftest import CONFIGS, HARDWARE
-from vlcal.cli import Cli
+from vlcal.commands.trainer import Cli
 from vlcal.modules import ReinforcementModule
 from vlcal.policy import GroupEngine, QLoRA, RecomputedActivations
 

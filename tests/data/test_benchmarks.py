@@ -14,6 +14,21 @@ from vlcal.data import SUITES, Benchmark, RefuseBadRows, SkipBadRows
 from vlcal.data.benchmarks import BENCHMARKS
 from vlcal.data.records import Record, RowReader, prompts_of
 
+# The ways in which people and models write one and the same answer.
+WRITTEN = (
+    "{}",
+    "{}.",
+    " {}\n",
+    "**{}**",
+    "`{}`",
+    "${}$",
+    r"\({}\)",
+    r"\text{{{}}}",
+    r"\textbf{{{}}}.",
+    r"\boxed{{{}}}",
+    "Answer: {}",
+    "The answer is **{}**.",
+)
 JUDGED = sorted(name for name, case in CASES.items() if case.right)
 PARQUET = sorted(BENCHMARKS)
 
@@ -25,8 +40,8 @@ def records(name: str, path: Path, **settings: Any) -> list[Record]:
 
 def judge(record: Record, answer: str) -> float:
     """The verdict of the rule that travels with the prompt."""
-    verdict: float = record.extras["verifier"](answer, record.target)
-    return verdict
+    assert record.verifier is not None
+    return record.verifier(answer, record.target)
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +77,21 @@ def test_right_answers_are_right_and_wrong_ones_wrong(name: str, copies: Callabl
     assert [image.shape for image in prompts_of([record]).images[0]] == [(3, 4, 6)] * case.images
 
 
+@pytest.mark.parametrize("name", JUDGED)
+def test_a_right_answer_stays_right_and_a_wrong_one_wrong_however_it_is_written(
+    name: str, copies: Callable[[str], Path]
+) -> None:
+    case = CASES[name]
+    record = records(name, copies(name))[0]
+
+    def judged(answers: list[str]) -> dict[str, float]:
+        written = [form.format(answer) for answer in answers if answer for form in WRITTEN]
+        return {answer: judge(record, answer) for answer in written}
+
+    assert set(judged([record.target, case.right[0]]).values()) == {1.0}
+    assert set(judged(case.wrong[:6]).values()) == {0.0}
+
+
 def test_the_variants_of_a_question_share_its_name(copies: Callable[[str], Path]) -> None:
     variants = records("dynamath", copies("dynamath"))
 
@@ -92,6 +122,13 @@ def test_a_training_set_is_judged_on_the_share_that_is_held_out(name: str, copie
         ("dynamath", {"answer_type": "text", "ground_truth": "Even"}, ["even", "Even."], ["odd", "e", "not even", ""]),
         ("dynamath", {"answer_type": "float", "ground_truth": "x+1"}, ["1+x"], ["x"]),
         ("mathverse", mathverse("Text Lite", "Find x.", "free-form", r"2\sqrt{3}"), [r"\sqrt{12}"], ["3.4", "2"]),
+        ("mathverse", mathverse("Text Lite", "Which two?", answer="A\nC"), ["A, C", "C and A"], ["A", "A, B"]),
+        ("mathverse", mathverse("Text Lite", "True or false?", answer="False"), ["False", "false"], ["True"]),
+        ("mathverse", mathverse("Text Lite", "Which way?", answer=r"040^\circ T"), [r"040^\circ T"], [r"050^\circ T"]),
+        ("logicvista", {"question": "Select from 1-5", "answer": "4"}, ["4"], ["5", "D", "A, C"]),
+        ("dynamath", {"answer_type": "single answer", "ground_truth": "49"}, ["49", "49.0"], ["48"]),
+        ("dynamath", {"answer_type": "int", "ground_truth": "5.0000000000000001"}, ["5"], ["6"]),
+        ("mmmu-pro", {"options": "[['one', 'two', 'neither']]", "answer": "B"}, ["B", "two"], ["A", "neither"]),
         ("mathvision", {"options": [], "answer": r"\frac{3}{4}"}, ["0.75", "3/4"], ["3", "4/3"]),
         ("mathvision", {"options": ["one", "two", "3", "4", "5"]}, ["B", "two"], ["3", "one"]),
         (
@@ -169,7 +206,10 @@ def test_a_copy_with_the_columns_of_something_else_is_refused(
     tmp_path: Path, write_parquet: Callable[..., Path]
 ) -> None:
     path = write_parquet(tmp_path / "copy.parquet", [{"text": "?", "label": "B", "image": PICTURE}])
-    with pytest.raises(ValueError, match="it has image, label, text, but no question, answer"):
+    with pytest.raises(
+        ValueError,
+        match="must have .* question, answer, image; it has image, label, text. Rename them",
+    ):
         records("mmstar", path)
 
 

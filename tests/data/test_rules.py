@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -17,6 +18,10 @@ PETS = ("a dog", "two cats", "3 fish")
     [
         (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
         (r"$\boxed{5}$", "5"),
+        (r"\boxed {5}", "5"),
+        (r"\fbox{5}", "5"),
+        ("<answer>1</answer> or <answer>2</answer>", "2"),
+        ("<answer> 3", "<answer> 3"),
         (r"\boxed{1} or \boxed{2}", r"\boxed{1} or \boxed{2}"),
         ("<think>\\boxed{1}</think> <answer> 3 </answer>", "3"),
         ("<answer> \\boxed{145^\\circ} </answer>", r"145^\circ"),
@@ -27,6 +32,13 @@ PETS = ("a dog", "two cats", "3 fish")
 )
 def test_the_answer_is_taken_out_of_its_wrapping(cell: Any, answer: str) -> None:
     assert stated(cell) == answer
+
+
+def test_tags_that_never_close_take_no_longer_than_linear() -> None:
+    start = time.process_time()
+    stated("<answer>" * 200_000)
+    stated(r"\boxed{" * 200_000)
+    assert time.process_time() - start < 2.0
 
 
 @pytest.mark.parametrize("cell", [None, "", " ", r"\boxed{}", ["2"], float("nan")])

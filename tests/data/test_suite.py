@@ -39,7 +39,11 @@ def test_what_is_present_is_judged_and_what_is_missing_is_named(folder: Path, ca
 
 
 def test_every_prompt_carries_the_rule_of_its_own_benchmark(folder: Path) -> None:
-    rules = {extras["dataset"]: type(extras["verifier"]).__name__ for extras in prompts(BenchmarkSuite(folder=folder))}
+    rules = {
+        extras["dataset"]: type(verifier).__name__
+        for batch in BenchmarkSuite(folder=folder).val_dataloader()
+        for extras, verifier in zip(batch.extras, batch.verifiers, strict=True)
+    }
 
     assert rules == {"logicvista": "LetterSetVerifier", "a-okvqa": "OptionVerifier"}
 
@@ -56,12 +60,28 @@ def test_a_benchmark_that_cannot_be_fetched_is_missing() -> None:
 
 def test_a_broken_copy_is_an_error_and_not_missing(folder: Path, write_parquet: Callable[..., Path]) -> None:
     row = CASES["pope"].rows[0]
-    write_parquet(folder / "pope.parquet", [row, {**row, "answer": "maybe"}])
+    write_parquet(folder / "pope.parquet", [row, {**row, "answer": "maybe"}, {**row, "answer": "perhaps"}])
 
     with pytest.raises(ValueError, match=r"pope\.parquet, row 2: `target` must be yes or no"):
         BenchmarkSuite(["logicvista", "pope"], folder=folder).setup("validate")
-    suite = BenchmarkSuite(["logicvista", "pope"], folder=folder, bad_rows=SkipBadRows(0.5))
+    suite = BenchmarkSuite(["logicvista", "pope"], folder=folder, bad_rows=SkipBadRows(0.7))
     assert [len(found) for found in suite.questions().values()] == [3, 1]
+
+
+def test_one_bad_row_ends_nothing_and_is_counted_when_the_suite_is_done(
+    folder: Path, write_parquet: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    row = CASES["pope"].rows[0]
+    write_parquet(folder / "pope.parquet", [row, {**row, "answer": "maybe"}])
+    suite = BenchmarkSuite(["logicvista", "pope"], folder=folder)
+
+    with caplog.at_level(logging.INFO):
+        suite.setup("validate")
+    assert "Judging 2 of 2 benchmarks: logicvista (3), pope (1; 1 left out)." in caplog.text
+    assert "pope.parquet, row 2: `target` must be yes or no" in caplog.text
+    caplog.clear()
+    suite.teardown("validate")
+    assert [record.message for record in caplog.records] == ["Benchmark pope: 1 left out"]
 
 
 def test_the_limit_holds_for_each(folder: Path) -> None:

@@ -63,7 +63,9 @@ def test_columns_have_the_names_that_the_config_gives_them(tmp_path: Path, image
     assert batch.questions == ("Which?\nA. a dog\nB. two cats",)
     assert batch.targets == ("B",) and len(batch.images[0]) == 1
     assert batch.extras[0]["question_id"] == "q7"
-    assert [batch.extras[0]["verifier"](answer, "B") for answer in ("b", "two cats", "a dog")] == [1, 1, 0]
+    (verifier,) = batch.verifiers
+    assert verifier is not None
+    assert [verifier(answer, "B") for answer in ("b", "two cats", "a dog")] == [1, 1, 0]
 
 
 def test_a_column_that_no_row_has_is_refused_before_it_passes_for_a_table_without_images(tmp_path: Path) -> None:
@@ -74,9 +76,10 @@ def test_a_column_that_no_row_has_is_refused_before_it_passes_for_a_table_withou
 
 def test_a_file_cannot_bring_a_verifier_or_another_name(tmp_path: Path) -> None:
     row = {"question": "?", "answer": "2", "verifier": "x", "dataset": "y", "question_id": "z"}
-    (extras,) = batch_of(JsonLines(write_rows(tmp_path, row), TEXT)).extras
+    batch = batch_of(JsonLines(write_rows(tmp_path, row), TEXT))
 
-    assert extras == {"dataset": "rows.jsonl", "question_id": "rows.jsonl:1"}
+    assert batch.extras == ({"verifier": "x", "dataset": "rows.jsonl", "question_id": "rows.jsonl:1"},)
+    assert batch.verifiers == (None,)
 
 
 def test_images_are_scaled_to_the_bounds(tmp_path: Path, image: Path) -> None:
@@ -199,6 +202,16 @@ def test_too_many_bad_rows_are_no_accident(tmp_path: Path, limit: float) -> None
         batch_of(JsonLines(path, TEXT), bad_rows=SkipBadRows(limit))
 
 
+@pytest.mark.parametrize(("limit", "left"), [(0.01, 1), (0.0, None)])
+def test_one_bad_row_is_always_left_out_unless_none_may_be(tmp_path: Path, limit: float, left: int | None) -> None:
+    source = JsonLines(write_rows(tmp_path, {"question": "1", "answer": "x"}, {"question": "2"}), TEXT)
+    if left is None:
+        with pytest.raises(ValueError, match="1 of 2 rows .* more than the `limit` of 0"):
+            batch_of(source, bad_rows=SkipBadRows(limit))
+    else:
+        assert len(batch_of(source, bad_rows=SkipBadRows(limit)).questions) == left
+
+
 @pytest.mark.parametrize("limit", [-0.1, 1.1])
 def test_a_limit_that_is_no_share_is_refused(limit: float) -> None:
     with pytest.raises(ValueError, match="`limit` must be a share"):
@@ -233,7 +246,8 @@ def test_workers_read_what_the_main_process_reads(tmp_path: Path, image: Path) -
     here, there = batch_of(source), batch_of(source, workers=1)
 
     assert torch.equal(here.images[0][0], there.images[0][0])
-    assert there.extras[0]["verifier"]("two", "B") == 1
+    (verifier,) = there.verifiers
+    assert verifier is not None and verifier("two", "B") == 1
     assert pickle.loads(pickle.dumps(here)).questions == there.questions
 
 

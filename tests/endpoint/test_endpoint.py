@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
-from vlcal.policy.answers import AnswerFile
-from vlcal.policy.endpoint import Answer, Decoding, Endpoint, Inquiry
+from vlcal.policy.engines.endpoint import Answer, Decoding, Endpoint, Inquiry
+from vlcal.policy.engines.endpoint_answers import AnswerFile
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
 

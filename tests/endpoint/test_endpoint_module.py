@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 from vlcal.callbacks import CompletionTable, PredictionWriter, ReliabilityDiagram
 from vlcal.data.digits import DigitsOracle
 from vlcal.modules.endpoint import EndpointModule
-from vlcal.policy.endpoint import Endpoint
-from vlcal.reader import ResponseReader
+from vlcal.policy.engines.endpoint import Endpoint
 from vlcal.text import Grammar
+from vlcal.training.reader import ResponseReader
 from vlcal.types import PromptBatch
 
 pytest.importorskip("openai")

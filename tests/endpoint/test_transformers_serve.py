@@ -15,9 +15,9 @@ from vlcal.callbacks import PredictionWriter
 from vlcal.data.digits import DigitsOracle, DigitsPrompts
 from vlcal.modules.endpoint import EndpointModule
 from vlcal.policy import PolicySpec
-from vlcal.policy.endpoint import Decoding, Endpoint
-from vlcal.reader import ResponseReader
+from vlcal.policy.engines.endpoint import Decoding, Endpoint
 from vlcal.text import Grammar
+from vlcal.training.reader import ResponseReader
 from vlcal.types import PromptBatch
 
 TOKENS = 12

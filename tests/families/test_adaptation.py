@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vlcal.policy import LanguageModel, LoRA, Policy
+from vlcal.policy import Continuations, LanguageModel, LoRA, Policy
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
 
@@ -22,7 +22,7 @@ def disturb(policy: Policy) -> None:
 
 @torch.no_grad()
 def scores(policy: Policy, prompts: PromptBatch, completions: tuple[Tensor, Tensor], grammar: Grammar) -> Tensor:
-    return policy.score(policy.encode(prompts, grammar), *completions)[0]
+    return policy.score(Continuations.of(policy.encode(prompts, grammar), *completions))[0]
 
 
 def test_adapters_sit_in_the_language_model_alone(build: Callable[..., Policy]) -> None:

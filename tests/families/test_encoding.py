@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vlcal.policy import EncodedPrompts, Policy
+from vlcal.policy import Continuations, EncodedPrompts, Policy
+from vlcal.policy.encode import encoded_prompts, processor_inputs
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
 
@@ -49,7 +50,7 @@ def test_features_encoded_once_in_a_mixed_batch_give_what_the_model_makes_of_pix
     tokens, mask = completions
 
     with torch.no_grad():
-        scored, _ = policy.score(policy.encode(mixed, grammar), tokens, mask)
+        scored, _ = policy.score(Continuations.of(policy.encode(mixed, grammar), tokens, mask))
 
     for completion in range(len(tokens)):
         written = tokens[completion, mask[completion]]
@@ -64,11 +65,12 @@ def test_selected_prompts_keep_their_own_images(
     tokens, mask = completions
     encoded = policy.encode(mixed, grammar)
     with torch.no_grad():
-        whole, _ = policy.score(encoded, tokens, mask)
+        whole, _ = policy.score(Continuations.of(encoded, tokens, mask))
         members = [2 * row + member for row in order for member in range(2)]
 
-        part, _ = policy.score(encoded.select(order), tokens[members], mask[members])
-        repeated, _ = policy.score(encoded.select(order).repeat(2), tokens[members], mask[members])
+        part, _ = policy.score(Continuations.of(encoded.select(order), tokens[members], mask[members]))
+        twice = encoded.select([row for row in order for _ in range(2)])
+        repeated, _ = policy.score(Continuations.of(twice, tokens[members], mask[members]))
 
     torch.testing.assert_close(part, whole[members], atol=1e-4, rtol=0)
     torch.testing.assert_close(repeated, whole[members], atol=1e-4, rtol=0)
@@ -80,8 +82,8 @@ def test_other_images_give_other_scores(
     tokens, mask = completions
     spoiled = mixed.with_images(tuple(tuple(1 - image for image in images) for images in mixed.images))
     with torch.no_grad():
-        seen, _ = policy.score(policy.encode(mixed, grammar), tokens, mask)
-        other, _ = policy.score(policy.encode(spoiled, grammar), tokens, mask)
+        seen, _ = policy.score(Continuations.of(policy.encode(mixed, grammar), tokens, mask))
+        other, _ = policy.score(Continuations.of(policy.encode(spoiled, grammar), tokens, mask))
 
     moved = (seen - other).abs().amax(1)
     assert (moved[2:] > 1e-3).all()  # completions of the prompts that show something
@@ -97,8 +99,8 @@ def test_the_vision_tower_runs_once_for_a_batch_and_never_for_its_scores(
     encoded = policy.encode(mixed, grammar)
     after_encoding = len(calls)
     with torch.no_grad():
-        policy.score(encoded, *completions)
-        policy.score(encoded.repeat(2), *completions)
+        policy.score(Continuations.of(encoded, *completions))
+        policy.score(Continuations.of(encoded.select([0, 0, 1, 1, 2, 2, 3, 3]), *completions))
     hook.remove()
 
     assert after_encoding == 1
@@ -147,7 +149,7 @@ def test_what_the_processor_paints_beside_pictures_is_no_brighter_than_white(pol
     # LLaVA-OneVision makes each of several pictures square; the bars are grey, which is 0 here. Resizing overshoots.
     white, black = torch.ones(3, 16, 64), torch.zeros(3, 64, 16)
 
-    pixels = policy._processed(prompts_of(white, black), grammar)["pixel_values"]
+    pixels = processor_inputs(policy.processor, prompts_of(white, black), grammar)["pixel_values"]
 
     assert float(pixels.min()) == pytest.approx(-1, abs=0.1)
     assert float(pixels.max()) == pytest.approx(1, abs=0.1)
@@ -162,12 +164,11 @@ def test_a_prompt_starts_once(policy: Policy, mixed: PromptBatch, grammar: Gramm
 
 
 def test_features_that_do_not_fit_the_image_tokens_are_refused(
-    policy: Policy, mixed: PromptBatch, grammar: Grammar, monkeypatch: pytest.MonkeyPatch
+    policy: Policy, mixed: PromptBatch, grammar: Grammar
 ) -> None:
-    inputs = policy._processed(mixed, grammar)
+    inputs = processor_inputs(policy.processor, mixed, grammar)
     image = policy.backbone.config.image_token_id
     inputs["input_ids"][3, (inputs["input_ids"][3] == image).nonzero()[0]] = policy.tokenizer.pad_token_id
-    monkeypatch.setattr(policy, "_processed", lambda *_: inputs)
 
     with pytest.raises(ValueError, match="`processor` must write as many image tokens .* belong together"):
-        policy.encode(mixed, grammar)
+        encoded_prompts(policy.backbone, inputs, tuple(len(images) for images in mixed.images))

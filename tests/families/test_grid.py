@@ -10,6 +10,7 @@ from tests.families.checkpoints import QWEN_MARKS
 from tests.families.conftest import picture
 from vlcal.perturbations import PatchMask
 from vlcal.policy import Policy
+from vlcal.policy.encode import processor_inputs
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
 
@@ -44,7 +45,7 @@ MARKS = {
 def pixels_of(policy: Policy, image: Tensor, grammar: Grammar) -> Tensor:
     """Of patches, or of tiles."""
     prompts = PromptBatch(ids=("one",), images=((image,),), questions=("What?",), targets=("1",), extras=({},))
-    pixels = policy._processed(prompts, grammar)["pixel_values"]
+    pixels = processor_inputs(policy.processor, prompts, grammar)["pixel_values"]
     return pixels.flatten(0, -4) if pixels.ndim > 2 else pixels
 
 

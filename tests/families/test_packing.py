@@ -11,9 +11,10 @@ from torch import Tensor
 
 from tests.families.test_adaptation import disturb
 from vlcal.functional.vocabulary import token_statistics
-from vlcal.policy import LoRA, Policy
-from vlcal.policy.grouped import Grouped
-from vlcal.policy.packing import Layout, Packed, Plain
+from vlcal.policy import Continuations, LoRA, Policy
+from vlcal.policy.layouts.grouped import Grouped
+from vlcal.policy.layouts.layout import Layout, Plain
+from vlcal.policy.layouts.packing import Packed
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
 
@@ -27,11 +28,10 @@ LAYOUTS = {
     "smolvlm": Grouped,
     "llava_onevision": Grouped,
 }
-OWNERS = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
 
 
 def made(layout: type[Layout], policy: Policy) -> Layout:
-    return Grouped(policy) if layout is Grouped else layout()
+    return Grouped(policy.headless) if layout is Grouped else layout()
 
 
 def statistics(
@@ -39,7 +39,7 @@ def statistics(
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities and entropies of the completions, laid out so."""
     tokens, mask = completions
-    hidden = layout.hidden(policy, policy.encode(prompts, grammar), tokens, mask, OWNERS)
+    hidden = policy.hidden(Continuations.of(policy.encode(prompts, grammar), tokens, mask), layout)
     return token_statistics(hidden, policy.head, tokens, mask, 1.0)
 
 

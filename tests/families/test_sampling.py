@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vlcal.policy import Frozen, GroupEngine, Policy, RolloutEngine, TransformersEngine
+from vlcal.policy import Continuations, Frozen, GroupEngine, Policy, RolloutEngine, TransformersEngine
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch, Rollouts
 
@@ -46,6 +46,6 @@ def test_tokens_are_sampled_from_the_distribution_that_they_are_scored_by(
     rollouts = sample(engine, policy, mixed, grammar)
 
     with torch.no_grad():
-        scored, _ = policy.score(policy.encode(mixed, grammar), rollouts.tokens, rollouts.mask)
+        scored, _ = policy.score(Continuations.of(policy.encode(mixed, grammar), rollouts.tokens, rollouts.mask))
 
     torch.testing.assert_close(rollouts.log_probs, scored.masked_fill(~rollouts.mask, 0), atol=1e-4, rtol=0)

@@ -11,10 +11,11 @@ import pytest
 from torch.utils.data import DataLoader
 
 from vlcal.modules import ReinforcementModule
-from vlcal.optimization import Optimization
-from vlcal.pipeline import Pipeline
 from vlcal.policy import LoRA, PolicySpec, RolloutEngine, TransformersEngine
-from vlcal.sampling import Sampling
+from vlcal.training.learner import Update
+from vlcal.training.optimization import Optimization
+from vlcal.training.pipeline import Pipeline
+from vlcal.training.sampling import Sampling
 
 
 class Steps(lightning.Callback):
@@ -61,22 +62,22 @@ def fit(trainer: Callable[..., lightning.Trainer]) -> Callable[..., Steps]:
 
 @pytest.fixture
 def reinforcement(embedded: Path, make_pipeline: Callable[..., Pipeline]) -> Callable[..., ReinforcementModule]:
-    """A reinforcement module with adapters, some parts of its own, and an engine."""
+    """A reinforcement module with adapters, an engine, and some settings of its update."""
 
     def made(
         engine: RolloutEngine | None = None,
         spec: PolicySpec | None = None,
         pipeline: Pipeline | None = None,
-        minibatch_prompts: int = 100,
-        **parts: Any,
+        optimization: Optimization | None = None,
+        **update: Any,
     ) -> ReinforcementModule:
         engine = engine or TransformersEngine(8)
-        parts = {"optimization": Optimization(lr=1e-2), **parts}
         return ReinforcementModule(
             spec or PolicySpec(str(embedded), LoRA(2), dtype="float32"),
             pipeline or make_pipeline(),
-            Sampling(2, minibatch_prompts, engine, engine),
-            **parts,
+            Sampling(2, engine, engine),
+            Update(**update),
+            optimization or Optimization(lr=1e-2),
         )
 
     return made

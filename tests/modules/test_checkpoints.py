@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 from vlcal.certainty import KLEntropyCertainty, WindowLabeler
 from vlcal.modules import ReinforcementModule
 from vlcal.objectives import ExpectedScore
-from vlcal.optimization import AdamW, Optimization, Optimizer, PagedAdamW8bit
-from vlcal.pipeline import Pipeline
 from vlcal.policy import PolicySpec, QLoRA
+from vlcal.training.optimization import Optimization, Optimizer, PagedAdamW8bit, TorchAdamW
+from vlcal.training.pipeline import Pipeline
 from vlcal.types import PromptBatch
 
 Make = Callable[..., ReinforcementModule]
@@ -33,7 +33,7 @@ def make(
 ) -> Make:
     """A module over a 4-bit base with fresh adapters, always the same ones, and a part that remembers."""
 
-    def made(optimizer: Optimizer = AdamW(), adapter: Path | None = None) -> ReinforcementModule:
+    def made(optimizer: Optimizer = TorchAdamW(), adapter: Path | None = None) -> ReinforcementModule:
         torch.manual_seed(0)
         return reinforcement(
             replay(respond(scenes(2))),
@@ -73,7 +73,7 @@ def train(trainer: Callable[..., lightning.Trainer], scenes: Callable[[int], Pro
     return run
 
 
-@pytest.mark.parametrize("optimizer", [AdamW(), PagedAdamW8bit()])
+@pytest.mark.parametrize("optimizer", [TorchAdamW(), PagedAdamW8bit()])
 def test_a_run_over_a_4_bit_base_that_was_interrupted_ends_where_one_without_a_break_does(
     make: Make, train: Callable[..., None], tmp_path: Path, optimizer: Optimizer
 ) -> None:
@@ -87,7 +87,7 @@ def test_a_run_over_a_4_bit_base_that_was_interrupted_ends_where_one_without_a_b
     assert resumed.global_step == straight.global_step == 3
     assert all(torch.equal(found[name], weight) for name, weight in expected.items())
     assert resumed.lr_schedulers().get_last_lr() == straight.lr_schedulers().get_last_lr()  # type: ignore[union-attr]
-    window, remembered = (each.pipeline.state_dict()["certainty.labeler"]["scores"] for each in (straight, resumed))
+    window, remembered = (each.pipeline.state_dict()["certainty"]["labeler"]["scores"] for each in (straight, resumed))
     assert len(window) == 3 * 4 and torch.equal(window, remembered)
 
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from vlcal.optimization import AdamW, Optimization, Optimizer, PagedAdamW8bit
-from vlcal.sampling import Sampling
+from vlcal.training.learner import Update
+from vlcal.training.optimization import Optimization, Optimizer, PagedAdamW8bit, TorchAdamW
+from vlcal.training.sampling import Sampling
 
 
 def rates(optimization: Optimization, steps: int) -> list[float]:
@@ -47,7 +48,7 @@ def test_matrices_decay_and_vectors_do_not() -> None:
     assert matrices["params"] == [weights[0]] and len(vectors["params"]) == 1
 
 
-@pytest.mark.parametrize("optimizer", [AdamW(), PagedAdamW8bit()])
+@pytest.mark.parametrize("optimizer", [TorchAdamW(), PagedAdamW8bit()])
 def test_the_first_step_has_the_length_of_the_rate_and_matrices_alone_decay(optimizer: Optimizer) -> None:
     matrix, vector = nn.Parameter(torch.full((64, 64), 2.0)), nn.Parameter(torch.full((64,), 2.0))
     built, _ = Optimization(lr=0.1, weight_decay=0.5, optimizer=optimizer).build([matrix, vector], 1)
@@ -87,12 +88,13 @@ def test_impossible_settings_are_refused(settings: dict[str, float], message: st
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("made", "setting", "message"),
     [
-        ({"group_size": 1}, "`group_size` must be at least 2, since a lone completion has no baseline; got 1"),
-        ({"minibatch_prompts": 0}, "`minibatch_prompts` must be at least 1.* got 0"),
+        (Sampling, "group_size", "`group_size` must be at least 2, since a lone completion has no baseline; got 0"),
+        (Update, "minibatch_prompts", "`minibatch_prompts` must be at least 1.* got 0"),
+        (Update, "token_budget", "`token_budget` must be at least 1 token.* got 0"),
     ],
 )
-def test_impossible_sizes_are_refused(settings: dict[str, int], message: str) -> None:
+def test_impossible_sizes_are_refused(made: type, setting: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Sampling(**settings)  # type: ignore[arg-type]
+        made(**{setting: 0})

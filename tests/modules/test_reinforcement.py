@@ -14,14 +14,21 @@ from torch.utils.data import DataLoader
 
 from vlcal.certainty import KLEntropyCertainty, WindowLabeler
 from vlcal.modules import ReinforcementModule
-from vlcal.objectives import ClippedSurrogate, ExpectedScore, NoPolicyObjective, SampledConfidence
-from vlcal.optimization import Optimization
-from vlcal.pipeline import Pipeline
-from vlcal.policy import AdapterOff, FrozenCopy, LanguageModel, Policy, PolicySpec, RolloutEngine, WholeModel
-from vlcal.reader import ResponseReader
+from vlcal.objectives import (
+    ExactReferenceKL,
+    ExpectedScore,
+    NoPolicyObjective,
+    NoReferenceKL,
+    SampledConfidence,
+    SampledReferenceKL,
+)
+from vlcal.policy import Continuations, FrozenCopy, LanguageModel, Policy, PolicySpec, RolloutEngine, WholeModel
 from vlcal.rewards import CalibrationReward
 from vlcal.text import Grammar
-from vlcal.types import Experience, PromptBatch
+from vlcal.training.optimization import Optimization
+from vlcal.training.pipeline import Pipeline
+from vlcal.training.reader import ResponseReader
+from vlcal.types import Assessment, PromptBatch
 
 Scenes = Callable[[int], PromptBatch]
 Replay = Callable[..., RolloutEngine]
@@ -34,11 +41,11 @@ def weights(module: ReinforcementModule) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def level_log_prob(module: ReinforcementModule, experience: Experience, grammar: Grammar) -> Tensor:
+def level_log_prob(module: ReinforcementModule, assessment: Assessment, grammar: Grammar) -> Tensor:
     """The log-probability of the visual level in each response, as the policy is now."""
-    encoded = module.policy.encode(experience.prompts, grammar)
-    scored, _ = module.policy.score(encoded, experience.rollouts.tokens, experience.rollouts.mask)
-    return scored[experience.responses.spans.visual_confidence]
+    encoded = module.policy.encode(assessment.prompts, grammar)
+    scored, _ = module.policy.score(Continuations.of(encoded, assessment.rollouts.tokens, assessment.rollouts.mask))
+    return scored[assessment.responses.spans.visual_confidence]
 
 
 def test_one_update_moves_the_adapters_and_nothing_else(
@@ -79,7 +86,7 @@ def test_the_exact_expected_score_teaches_to_doubt_wrong_answers(
 
     steps = fit(module, [prompts] * 3)
 
-    before = steps.outputs[0]["experience"]  # type: ignore[attr-defined]
+    before = steps.outputs[0]["assessment"]  # type: ignore[attr-defined]
     gain = level_log_prob(module, before, grammar) - before.evidence.log_probs[before.responses.spans.visual_confidence]
     assert (gain[1::2] > gain[0::2] + 0.01).all()
     losses = [figures["train/objective/expected_calibration"] for figures in steps.figures]  # type: ignore[attr-defined]
@@ -104,7 +111,7 @@ def test_sampled_rewards_teach_to_doubt_wrong_answers(
 
     steps = fit(module, [prompts] * 3)
 
-    before = steps.outputs[0]["experience"]  # type: ignore[attr-defined]
+    before = steps.outputs[0]["assessment"]  # type: ignore[attr-defined]
     gain = level_log_prob(module, before, grammar) - before.evidence.log_probs[before.responses.spans.visual_confidence]
     assert (gain[1::2] > gain[0::2] + 0.01).all()
 
@@ -146,8 +153,8 @@ def test_smaller_minibatches_learn_from_the_same_experience_in_more_updates(
 
     collected, in_parts = (fit(module, [scenes(3)]).outputs[0]["experience"] for module in (whole, parts))  # type: ignore[attr-defined]
 
-    assert collected.rollouts.texts == in_parts.rollouts.texts
-    assert torch.equal(collected.evidence.log_probs, in_parts.evidence.log_probs)
+    assert collected.assessment.rollouts.texts == in_parts.assessment.rollouts.texts
+    assert torch.equal(collected.assessment.evidence.log_probs, in_parts.assessment.evidence.log_probs)
     assert torch.equal(collected.advantages, in_parts.advantages)
     assert (whole.global_step, parts.global_step) == (1, 2)
 
@@ -182,7 +189,7 @@ def test_policies_without_adapters_learn_too(
     module = reinforcement(
         replay(respond(prompts)),
         PolicySpec(str(embedded), spec, dtype="float32"),
-        objective=ClippedSurrogate(kl_coefficient=0.0 if whole else 0.1),
+        reference_kl=NoReferenceKL() if whole else SampledReferenceKL(0.1),
         reference=FrozenCopy(),
     )
     module.configure_model()
@@ -193,7 +200,7 @@ def test_policies_without_adapters_learn_too(
     moved = {name for name, weight in weights(module).items() if not torch.equal(weight, before[name])}
     assert any("language_model" in name for name in moved)
     assert any("visual" in name for name in moved) is whole
-    assert whole or steps.figures[1]["train/objective/kl"] > 0  # type: ignore[attr-defined]
+    assert whole or steps.figures[1]["train/objective/reference_kl"] > 0  # type: ignore[attr-defined]
 
 
 def test_a_run_that_was_interrupted_ends_where_one_without_a_break_does(
@@ -222,9 +229,9 @@ def test_a_run_that_was_interrupted_ends_where_one_without_a_break_does(
     expected, found = weights(straight), weights(second)
     assert second.global_step == 2
     assert all(torch.equal(found[name], weight) for name, weight in expected.items() if "lora" in name)
-    window = second.pipeline.state_dict()["certainty.labeler"]["scores"]
+    window = second.pipeline.state_dict()["certainty"]["labeler"]["scores"]
     assert len(window) == 8
-    assert torch.equal(window, straight.pipeline.state_dict()["certainty.labeler"]["scores"])
+    assert torch.equal(window, straight.pipeline.state_dict()["certainty"]["labeler"]["scores"])
 
 
 def test_a_checkpoint_holds_what_learns_and_a_foreign_one_is_refused(
@@ -271,7 +278,7 @@ def test_validation_leaves_no_trace(
 
     assert found["val/calibration/accuracy"] == 1 and found["val/calibration/n"] == 4
     torch.testing.assert_close(found, again, rtol=0, atol=0, equal_nan=True)
-    assert len(pipeline.state_dict()["certainty.labeler"]["scores"]) == 0
+    assert len(pipeline.state_dict()["certainty"]["labeler"]["scores"]) == 0
     assert all(torch.equal(weight, before[name]) for name, weight in weights(module).items())
     assert torch.equal(torch.random.get_rng_state(), random)
 
@@ -294,21 +301,26 @@ def test_a_policy_without_adapters_can_be_validated_but_not_trained_with_adapter
         fit(module, [prompts])
 
 
-def test_an_anchor_holds_the_policy_closer_to_where_it_started(
-    reinforcement: Module, fit: Callable[..., object], scenes: Scenes, replay: Replay, respond: Respond
+@pytest.mark.parametrize("kind", [ExactReferenceKL, SampledReferenceKL])
+def test_the_kl_to_the_reference_holds_the_policy_closer_to_where_it_started(
+    reinforcement: Module,
+    fit: Callable[..., object],
+    scenes: Scenes,
+    replay: Replay,
+    respond: Respond,
+    kind: type[ExactReferenceKL | SampledReferenceKL],
 ) -> None:
     prompts = scenes(2)
 
-    def drift(anchor: float) -> float:
+    def drift(coefficient: float) -> float:
         torch.manual_seed(0)  # of the fresh adapters
         module = reinforcement(
             replay(respond(prompts)),
-            objective=ClippedSurrogate(kl_coefficient=0.0),
-            reference=AdapterOff(anchor),
+            reference_kl=kind(coefficient),
             optimization=Optimization(lr=3e-3),
         )
         figures = fit(module, [prompts] * 4).figures  # type: ignore[attr-defined]
-        return figures[-1]["train/objective/reference_divergence"]
+        return figures[-1]["train/objective/reference_kl"]
 
     assert drift(100.0) < 0.5 * drift(1e-9)
 

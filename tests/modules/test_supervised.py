@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 
 from vlcal.data.digits import DigitsDemonstrations
 from vlcal.modules import SupervisedModule
-from vlcal.optimization import Optimization
 from vlcal.policy import Frozen, Policy, PolicySpec, WholeModel
 from vlcal.policy.encode import processor_inputs
 from vlcal.text import Grammar
+from vlcal.training.optimization import Optimization
 from vlcal.types import DemonstrationBatch
 
 

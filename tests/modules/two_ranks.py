@@ -14,13 +14,14 @@ from torch.utils.data import DataLoader, SequentialSampler
 
 from vlcal.advantages import AdvantageEstimator
 from vlcal.modules import ReinforcementModule
-from vlcal.optimization import Optimization
-from vlcal.pipeline import Pipeline
 from vlcal.policy import LoRA, PolicySpec, TransformersEngine
-from vlcal.reader import ResponseReader
 from vlcal.rewards import Reward
-from vlcal.sampling import Sampling
 from vlcal.text import Grammar
+from vlcal.training.learner import Update
+from vlcal.training.optimization import Optimization
+from vlcal.training.pipeline import Pipeline
+from vlcal.training.reader import ResponseReader
+from vlcal.training.sampling import Sampling
 from vlcal.types import Certainty, PromptBatch, Responses
 
 LONG = " and what is the first" * 6  # the question that only one of two ranks gets, so that it needs more passes
@@ -87,7 +88,8 @@ def main(checkpoint: str, folder: str, ranks: int, rows: list[int]) -> None:
     module = ReinforcementModule(
         PolicySpec(checkpoint, LoRA(2), dtype="float32"),
         Pipeline(ResponseReader(Grammar(instructions="")), {"every_second": EverySecond(weight=1.0)}),
-        Sampling(4, training=engine, validation=engine, token_budget=BUDGET),
+        Sampling(4, engine, engine),
+        Update(token_budget=BUDGET),
         optimization=Optimization(lr=1e-2, clip=float("inf")),
     )
     notes = Notes()

@@ -37,8 +37,8 @@ def make_responses() -> Callable[..., Responses]:
             visual=seen,
             reasoning=concluded,
             overall=seen * concluded,
-            read_right=torch.full((rows,), NAN),
-            reasoned_right=torch.full((rows,), NAN),
+            perception_correct=torch.full((rows,), NAN),
+            reasoning_correct=torch.full((rows,), NAN),
             spans=Spans(**{name: torch.tensor(spans[name]) if name in spans else nowhere for name in names}),
         )
 

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from vlcal.objectives import ExpectedScore, SampledConfidence
-from vlcal.scores import Brier, HarmonicMean, LogScore, Product
+from vlcal.scores import Brier, HarmonicMean, LogScore
 from vlcal.types import Certainty, Responses
 
 NAN = float("nan")
 LEVELS = torch.linspace(0.0, 1.0, 11)
+OVERALL = HarmonicMean()(LEVELS[:, None], LEVELS[None, :])
 MakeResponses = Callable[..., Responses]
 MakeCertainty = Callable[..., Certainty]
 
@@ -35,7 +36,8 @@ def certain_of(visual: int, reasoning: int) -> Tensor:
 def test_two_levels_by_hand(make_responses: MakeResponses, make_certainty: MakeCertainty) -> None:
     """Levels 0 and 1, each half likely: the overall confidence is 1 in one pair out of four, else 0."""
     log_probs = torch.full((1, 2, 2), math.log(0.5))
-    update = ExpectedScore()(log_probs, torch.tensor([0.0, 1.0]), make_responses([0.5]), make_certainty([0.25]))
+    levels, overall = torch.tensor([0.0, 1.0]), torch.tensor([[0.0, 0.0], [0.0, 1.0]])
+    update = ExpectedScore()(log_probs, levels, overall, make_responses([0.5]), make_certainty([0.25]))
     visual = 0.5 * 0.25**2 + 0.5 * 0.75**2
     assert update.stats["expected_calibration"] == pytest.approx(0.75)
     assert update.stats["expected_visual"] == pytest.approx(visual)
@@ -46,8 +48,8 @@ def test_two_levels_by_hand(make_responses: MakeResponses, make_certainty: MakeC
 def test_all_probability_on_one_pair_gives_the_score_of_that_pair(
     make_responses: MakeResponses, make_certainty: MakeCertainty
 ) -> None:
-    objective = ExpectedScore(LogScore(), Product(), 1.0, Brier(), 0.0)
-    update = objective(certain_of(5, 8), LEVELS, make_responses([0.5]), make_certainty([0.5]))
+    objective = ExpectedScore(LogScore(), 1.0, Brier(), 0.0)
+    update = objective(certain_of(5, 8), LEVELS, LEVELS[:, None] * LEVELS, make_responses([0.5]), make_certainty([0.5]))
     assert float(update.loss) == pytest.approx(-math.log(0.4), rel=1e-5)
 
 
@@ -58,7 +60,7 @@ def test_the_expected_loss_is_the_mean_of_the_losses_of_sampled_pairs(
     pairs = torch.multinomial(log_probs[0].exp(), 40_000, replacement=True, generator=torch.Generator().manual_seed(1))
     visual, reasoning = LEVELS[pairs[0]], LEVELS[pairs[1]]
     sampled = 2.0 * (HarmonicMean()(visual, reasoning) - 1.0) ** 2 + 0.4 * (visual - 0.3) ** 2
-    update = ExpectedScore()(log_probs, LEVELS, make_responses([0.5]), make_certainty([0.3]))
+    update = ExpectedScore()(log_probs, LEVELS, OVERALL, make_responses([0.5]), make_certainty([0.3]))
     assert float(update.loss) == pytest.approx(float(sampled.mean()), abs=0.02)
 
 
@@ -68,7 +70,8 @@ def test_its_gradient_is_the_mean_policy_gradient_of_the_sampled_scores(
     """Score-function estimate, with the expectation as its baseline, against the exact gradient on the logits."""
     logits = (0.5 * torch.randn(1, 2, 4, generator=torch.Generator().manual_seed(3))).requires_grad_()
     levels, rng = torch.linspace(0.0, 1.0, 4), torch.Generator().manual_seed(4)
-    update = ExpectedScore()(logits.log_softmax(-1), levels, make_responses([0.5]), make_certainty([0.3]))
+    overall = HarmonicMean()(levels[:, None], levels[None, :])
+    update = ExpectedScore()(logits.log_softmax(-1), levels, overall, make_responses([0.5]), make_certainty([0.3]))
     (exact,) = torch.autograd.grad(update.loss, logits)
     pairs = torch.multinomial(logits[0].softmax(-1).detach(), 200_000, replacement=True, generator=rng)
     visual, reasoning = levels[pairs[0]], levels[pairs[1]]
@@ -90,7 +93,7 @@ def test_the_best_pair_of_levels_states_the_true_rates(
     responses, certainty = make_responses([0.5] * 4, correct=[1.0, 1.0, 1.0, 0.0]), make_certainty([0.6] * 4)
     losses = {
         (visual, reasoning): float(
-            ExpectedScore()(certain_of(visual, reasoning).expand(4, 2, 11), LEVELS, responses, certainty).loss
+            ExpectedScore()(certain_of(visual, reasoning).expand(4, 2, 11), LEVELS, OVERALL, responses, certainty).loss
         )
         for visual in range(11)
         for reasoning in range(11)
@@ -106,9 +109,9 @@ def test_rows_whose_confidences_are_absent_move_neither_loss_nor_gradient(
     log_probs[1:] = NAN
     log_probs.requires_grad_()
     responses = make_responses([0.5, NAN, 0.5], reasoning=[0.5, 0.5, NAN])
-    update = ExpectedScore()(log_probs, LEVELS, responses, make_certainty([0.5, 0.5, NAN]))
+    update = ExpectedScore()(log_probs, LEVELS, OVERALL, responses, make_certainty([0.5, 0.5, NAN]))
     update.loss.backward()
-    alone = ExpectedScore()(log_probs[:1], LEVELS, make_responses([0.5]), make_certainty([0.5]))
+    alone = ExpectedScore()(log_probs[:1], LEVELS, OVERALL, make_responses([0.5]), make_certainty([0.5]))
     torch.testing.assert_close(update.loss, alone.loss)
     assert log_probs.grad is not None
     assert (log_probs.grad[1:] == 0).all()
@@ -119,7 +122,7 @@ def test_no_stated_confidence_at_all_gives_zero_with_zero_gradient(
     make_responses: MakeResponses, make_certainty: MakeCertainty
 ) -> None:
     log_probs = torch.full((2, 2, 11), NAN, requires_grad=True)
-    update = ExpectedScore()(log_probs, LEVELS, make_responses([NAN, NAN]), make_certainty([NAN, NAN]))
+    update = ExpectedScore()(log_probs, LEVELS, OVERALL, make_responses([NAN, NAN]), make_certainty([NAN, NAN]))
     update.loss.backward()
     assert float(update.loss.detach()) == 0.0
     assert log_probs.grad is not None
@@ -130,15 +133,17 @@ def test_an_absent_label_takes_the_visual_term_away_and_leaves_the_other(
     make_responses: MakeResponses, make_certainty: MakeCertainty
 ) -> None:
     log_probs = level_log_probs(1).requires_grad_()
-    update = ExpectedScore()(log_probs, LEVELS, make_responses([0.5]), make_certainty([NAN]))
-    without = ExpectedScore(visual_weight=0.0)(log_probs, LEVELS, make_responses([0.5]), make_certainty([0.5]))
+    update = ExpectedScore()(log_probs, LEVELS, OVERALL, make_responses([0.5]), make_certainty([NAN]))
+    without = ExpectedScore(visual_weight=0.0)(log_probs, LEVELS, OVERALL, make_responses([0.5]), make_certainty([0.5]))
     torch.testing.assert_close(update.loss, without.loss)
     assert torch.autograd.grad(update.loss, log_probs)[0].isfinite().all()
 
 
 def test_a_level_at_minus_infinity_makes_no_nan(make_responses: MakeResponses, make_certainty: MakeCertainty) -> None:
     log_probs = certain_of(5, 5).requires_grad_()
-    update = ExpectedScore(calibration=LogScore())(log_probs, LEVELS, make_responses([0.5]), make_certainty([0.5]))
+    update = ExpectedScore(calibration=LogScore())(
+        log_probs, LEVELS, OVERALL, make_responses([0.5]), make_certainty([0.5])
+    )
     update.loss.backward()
     assert log_probs.grad is not None
     assert log_probs.grad.isfinite().all()
@@ -162,7 +167,7 @@ def test_the_probability_of_stating_no_level_costs_its_logarithm(
 
     def loss(shift: float, weight: float) -> float:
         # exp(shift) is what is left for the levels together, at each of the two confidences
-        return float(ExpectedScore(level_weight=weight)(log_probs + shift, LEVELS, responses, certain).loss)
+        return float(ExpectedScore(level_weight=weight)(log_probs + shift, LEVELS, OVERALL, responses, certain).loss)
 
     assert loss(-0.5, weight=3.0) - loss(0.0, weight=3.0) == pytest.approx(3.0 * 2 * 0.5, abs=1e-5)
     assert loss(-0.5, weight=0.0) == pytest.approx(loss(0.0, weight=0.0), abs=1e-6)
@@ -174,7 +179,7 @@ def test_sampled_confidence_leaves_mask_and_weights_alone(
     mask, log_probs = torch.ones(1, 4, dtype=torch.bool), level_log_probs(1).requires_grad_()
     responses = make_responses([0.5], visual_confidence=[[True, False, False, False]])
     assert torch.equal(SampledConfidence().policy_mask(mask, responses), mask)
-    update = SampledConfidence()(log_probs, LEVELS, responses, make_certainty([0.5]))
+    update = SampledConfidence()(log_probs, LEVELS, OVERALL, responses, make_certainty([0.5]))
     update.loss.backward()
     assert float(update.loss.detach()) == 0.0
     assert log_probs.grad is not None
@@ -196,4 +201,4 @@ def test_log_probs_that_do_not_fit_the_levels_are_refused(
     make_responses: MakeResponses, make_certainty: MakeCertainty
 ) -> None:
     with pytest.raises(ValueError, match=r"`level_log_probs` must be \(N, 2, L\) with L = 11"):
-        ExpectedScore()(torch.zeros(1, 3, 11), LEVELS, make_responses([0.5]), make_certainty([0.5]))
+        ExpectedScore()(torch.zeros(1, 3, 11), LEVELS, OVERALL, make_responses([0.5]), make_certainty([0.5]))

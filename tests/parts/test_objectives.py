@@ -55,15 +55,15 @@ def test_a_length_of_zero_is_refused() -> None:
 
 def test_at_the_sampling_policy_the_gradient_is_minus_the_advantage_over_the_number_of_tokens() -> None:
     log_probs = torch.zeros(2, 3, requires_grad=True)
-    update = ClippedSurrogate()(log_probs, OLD, torch.zeros(2, 3), ADVANTAGES, MASK)
+    update = ClippedSurrogate()(log_probs, OLD, ADVANTAGES, MASK)
     update.loss.backward()
     torch.testing.assert_close(log_probs.grad, torch.where(MASK, -ADVANTAGES / 4, 0.0))
-    assert update.stats == pytest.approx({"policy_loss": -0.5, "clip_fraction": 0.0, "ratio_mean": 1.0, "kl": 0.0})
+    assert update.stats == pytest.approx({"policy_loss": -0.5, "clip_fraction": 0.0, "ratio_mean": 1.0})
 
 
 def test_a_ratio_beyond_its_bound_is_clipped_and_counted() -> None:
     log_probs = torch.tensor([[math.log(1.5), 0.0, 0.0], [math.log(0.5), 0.0, 0.0]], requires_grad=True)
-    update = ClippedSurrogate(kl_coefficient=0.0)(log_probs, OLD, None, ADVANTAGES, MASK)
+    update = ClippedSurrogate()(log_probs, OLD, ADVANTAGES, MASK)
     update.loss.backward()
     assert float(update.loss.detach()) == pytest.approx((-1.3 - 1.0 - 1.0 + 0.8) / 4)
     assert update.stats["clip_fraction"] == pytest.approx(0.5)
@@ -75,34 +75,11 @@ def test_a_ratio_beyond_its_bound_is_clipped_and_counted() -> None:
 def test_dual_clip_bounds_the_loss_of_a_bad_token_that_became_likely() -> None:
     log_probs = torch.tensor([[math.log(10.0)]])
     one = torch.ones(1, 1, dtype=torch.bool)
-    update = ClippedSurrogate(dual_clip=3.0, kl_coefficient=0.0)(
-        log_probs, torch.zeros(1, 1), None, -torch.ones(1, 1), one
-    )
+    update = ClippedSurrogate(dual_clip=3.0)(log_probs, torch.zeros(1, 1), -torch.ones(1, 1), one)
     assert float(update.loss) == pytest.approx(3.0)
 
 
-def test_the_penalty_is_the_coefficient_times_k3_and_pulls_towards_the_reference() -> None:
-    log_probs = torch.full((1, 1), -1.0, requires_grad=True)
-    reference, one = torch.full((1, 1), -2.0), torch.ones(1, 1, dtype=torch.bool)
-    update = ClippedSurrogate(kl_coefficient=0.5)(log_probs, log_probs.detach(), reference, torch.zeros(1, 1), one)
-    update.loss.backward()
-    k3 = math.exp(-1.0) - 1.0 + 1.0  # exp(r) - 1 - r with r = reference - policy = -1
-    assert float(update.loss.detach()) == pytest.approx(0.5 * k3)
-    assert update.stats["kl"] == pytest.approx(k3)
-    assert log_probs.grad is not None
-    assert float(log_probs.grad) > 0.0
-
-
-def test_a_reference_is_needed_exactly_while_the_penalty_counts() -> None:
-    assert ClippedSurrogate().needs_reference
-    assert not ClippedSurrogate(kl_coefficient=0.0).needs_reference
-    with pytest.raises(ValueError, match="`reference` must hold log-prob.* at `kl_coefficient` 0.0001; got None"):
-        ClippedSurrogate()(OLD, OLD, None, ADVANTAGES, MASK)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [("clip_low", 1.0), ("clip_high", -0.1), ("dual_clip", 1.0), ("kl_coefficient", -1.0)]
-)
+@pytest.mark.parametrize(("name", "value"), [("clip_low", 1.0), ("clip_high", -0.1), ("dual_clip", 1.0)])
 def test_settings_out_of_range_are_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"`{name}` must .*got {value}"):
         ClippedSurrogate(**{name: value})
@@ -110,9 +87,8 @@ def test_settings_out_of_range_are_refused_by_name(name: str, value: float) -> N
 
 def test_no_policy_objective_gives_a_zero_that_can_be_descended_even_from_minus_infinity() -> None:
     log_probs = torch.tensor([[0.0, -torch.inf, -1.0]] * 2, requires_grad=True)
-    update = NoPolicyObjective()(log_probs, OLD, None, ADVANTAGES, MASK)
+    update = NoPolicyObjective()(log_probs, OLD, ADVANTAGES, MASK)
     update.loss.backward()
     assert float(update.loss.detach()) == 0.0
     assert log_probs.grad is not None
     assert (log_probs.grad == 0).all()
-    assert not NoPolicyObjective().needs_reference

@@ -29,8 +29,8 @@ def certainty(estimator: CertaintyEstimator, correct: torch.Tensor) -> Certainty
         visual=unknown,
         reasoning=unknown,
         overall=unknown,
-        read_right=unknown,
-        reasoned_right=unknown,
+        perception_correct=unknown,
+        reasoning_correct=unknown,
         spans=Spans(none, none, none, none, none),
     )
     rollouts = Rollouts(none.long(), none, torch.zeros(rows, 1), ("",) * rows, none[:, 0], 1)

@@ -14,7 +14,16 @@ from jsonargparse import ArgumentParser
 
 from vlcal.advantages import AdvantageEstimator, AdvantageReweighter
 from vlcal.certainty import CertaintyEstimator, KLEntropyCertainty, SoftLabeler
-from vlcal.objectives import ClippedSurrogate, ConfidenceObjective, ExpectedScore, LossAggregation, PolicyObjective
+from vlcal.objectives import (
+    ClippedSurrogate,
+    ConfidenceObjective,
+    ExpectedScore,
+    LossAggregation,
+    PolicyObjective,
+    ReferenceKL,
+    SampledReferenceKL,
+    SamplerCorrection,
+)
 from vlcal.perturbations import Mixture, Perturbation
 from vlcal.rewards import CalibrationReward, Reward
 from vlcal.scores import OverallConfidence, ProperScore
@@ -29,7 +38,9 @@ FAMILIES: list[type[ABC]] = [
     Perturbation,
     PolicyObjective,
     ProperScore,
+    ReferenceKL,
     Reward,
+    SamplerCorrection,
     SoftLabeler,
 ]
 NEEDED = {
@@ -43,11 +54,8 @@ NEEDED = {
 
 def members(family: type[ABC]) -> list[type]:
     """Every concrete class of the family that the package ships, in its public spelling."""
-    return [
-        member
-        for member in family.__subclasses__()
-        if member.__module__.startswith("vlcal.") and not inspect.isabstract(member)
-    ]
+    found = [deeper for member in family.__subclasses__() for deeper in (member, *members(member))]
+    return [member for member in found if member.__module__.startswith("vlcal.") and not inspect.isabstract(member)]
 
 
 PAIRS = [pytest.param(family, member, id=member.__name__) for family in FAMILIES for member in members(family)]
@@ -82,19 +90,31 @@ def test_every_setting_is_explained_and_there_are_at_most_seven(family: type[ABC
     assert all(f"    {name}: " in documented for name in settings)
 
 
+@pytest.mark.parametrize(("family", "member"), PAIRS)
+def test_two_instances_share_no_default(family: type[ABC], member: type) -> None:
+    if any(each.default is each.empty for each in inspect.signature(member).parameters.values()):
+        pytest.skip("needs settings")
+    one, other = member(), member()
+    defaults = [part for part in vars(one).values() if type(part).__module__.startswith("vlcal.")]
+
+    assert not {id(part) for part in defaults} & {id(part) for part in vars(other).values()}
+
+
 def test_defaults_that_are_parts_dump_as_class_paths() -> None:
     parser = ArgumentParser(exit_on_error=False)
     for name, member in {
         "certainty": KLEntropyCertainty,
         "objective": ClippedSurrogate,
         "confidence": ExpectedScore,
+        "reference_kl": SampledReferenceKL,
         "reward": CalibrationReward,
     }.items():
         parser.add_class_arguments(member, name)
     defaults = parser.parse_args([])
     assert defaults.certainty.labeler.class_path == "vlcal.certainty.BatchLabeler"
     assert defaults.objective.aggregation.class_path == "vlcal.objectives.TokenMean"
-    assert defaults.confidence.overall.class_path == "vlcal.scores.HarmonicMean"
+    assert defaults.confidence.calibration.class_path == "vlcal.scores.Brier"
+    assert defaults.reference_kl.aggregation.class_path == "vlcal.objectives.TokenMean"
     assert defaults.reward.score.class_path == "vlcal.scores.Brier"
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vlcal.policy import Adaptation, LanguageModel, LoRA, Policy, PolicySpec, QLoRA, TransformersEngine
+from vlcal.policy import Adaptation, Continuations, LanguageModel, LoRA, Policy, PolicySpec, QLoRA, TransformersEngine
 from vlcal.policy.activations import Activations, KeptActivations, RecomputedActivations
 from vlcal.policy.layers import EveryLayer
 from vlcal.text import Grammar
@@ -51,7 +51,7 @@ def test_gradients_are_equal_with_and_without_recomputation(
     gradients = []
     for activations in (KeptActivations(), RecomputedActivations()):
         policy = built(activations, adaptation)
-        policy.score(policy.encode(mixed, grammar), *completions)[0].sum().backward()
+        policy.score(Continuations.of(policy.encode(mixed, grammar), *completions))[0].sum().backward()
         gradients.append({name: weight.grad for name, weight in policy.named_parameters() if weight.requires_grad})
 
     kept, recomputed = gradients
@@ -73,7 +73,7 @@ def test_less_is_kept_for_the_backward_pass(
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            policy.hidden(policy.encode(mixed, grammar), *completions)
+            policy.hidden(Continuations.of(policy.encode(mixed, grammar), *completions))
         kept.append(numbers)
 
     everything, half, little = kept
@@ -85,11 +85,11 @@ def test_chosen_blocks_of_the_language_model_run_twice_and_the_tower_once(
 ) -> None:
     policy = built(RecomputedActivations(every=3), LoRA(2, layers=EveryLayer()))
     with torch.no_grad():  # the first pass of all tries out layouts
-        policy.score(policy.encode(mixed, grammar), *completions)
+        policy.score(Continuations.of(policy.encode(mixed, grammar), *completions))
     blocks = [passes(block.input_layernorm) for block in policy.backbone.model.language_model.layers]
     tower = passes(policy.backbone.model.visual.blocks[0].norm1)
 
-    policy.score(policy.encode(mixed, grammar), *completions)[0].sum().backward()
+    policy.score(Continuations.of(policy.encode(mixed, grammar), *completions))[0].sum().backward()
 
     once = len(blocks[1])
     assert [len(each) for each in blocks] == [2 * once, once, once, 2 * once, once, once]
@@ -102,10 +102,10 @@ def test_passes_without_gradient_are_not_repeated_and_sampling_keeps_its_cache(
     policy = built(RecomputedActivations(), LoRA(2))
     encoded = policy.encode(mixed, grammar)
     with torch.no_grad():  # the first pass of all tries out layouts
-        policy.score(encoded, *completions)
+        policy.score(Continuations.of(encoded, *completions))
     seen = passes(policy.backbone.model.language_model.layers[0].input_layernorm)
     with torch.no_grad():
-        policy.score(encoded, *completions)
+        policy.score(Continuations.of(encoded, *completions))
     scoring = len(seen)
     rollouts = TransformersEngine(max_new_tokens=4).sample(policy, encoded, 2, seed=0)
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from vlcal.objectives import ExactReferenceKL, Predictions
 from vlcal.policy import (
     Adaptation,
     AdapterOff,
+    Continuations,
     Frozen,
     FrozenCopy,
     LanguageModel,
@@ -77,19 +79,21 @@ def test_fresh_adapters_change_nothing_and_switching_off_disturbed_ones_gives_th
     policy, reference = build(LoRA(2)), AdapterOff()
     encoded = policy.encode(mixed, grammar)
     with torch.no_grad():
-        base, _ = frozen_policy.score(encoded, tokens, mask)
-        fresh, _ = policy.score(encoded, tokens, mask)
+        base, _ = frozen_policy.score(Continuations.of(encoded, tokens, mask))
+        fresh, _ = policy.score(Continuations.of(encoded, tokens, mask))
         disturb(policy)
-        disturbed, _ = policy.score(encoded, tokens, mask)
+        disturbed, _ = policy.score(Continuations.of(encoded, tokens, mask))
 
-    held = reference.log_probs(policy, encoded, tokens, mask, 1.0)
+    with reference.model(policy) as original, torch.no_grad():
+        held, _ = original.score(Continuations.of(encoded, tokens, mask), 1.0)
 
     torch.testing.assert_close(fresh, base, atol=1e-5, rtol=0)
     assert (disturbed - base).abs().max() > 0.1
     torch.testing.assert_close(held, base, atol=1e-5, rtol=0)
-    assert not held.requires_grad
     with torch.no_grad():  # and they are on again
-        torch.testing.assert_close(policy.score(encoded, tokens, mask)[0], disturbed, atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            policy.score(Continuations.of(encoded, tokens, mask))[0], disturbed, atol=1e-5, rtol=0
+        )
 
 
 def test_a_frozen_copy_stays_where_the_policy_was(
@@ -105,11 +109,12 @@ def test_a_frozen_copy_stays_where_the_policy_was(
     disturb(policy)
     encoded = policy.encode(mixed, grammar)
 
-    held = reference.log_probs(policy, encoded, tokens, mask, 0.5)
+    with reference.model(policy) as original, torch.no_grad():
+        held, _ = original.score(Continuations.of(encoded, tokens, mask), 0.5)
 
     with torch.no_grad():
-        base, _ = frozen_policy.score(encoded, tokens, mask, 0.5)
-        moved, _ = policy.score(encoded, tokens, mask, 0.5)
+        base, _ = frozen_policy.score(Continuations.of(encoded, tokens, mask), 0.5)
+        moved, _ = policy.score(Continuations.of(encoded, tokens, mask), 0.5)
     torch.testing.assert_close(held, base, atol=1e-5, rtol=0)
     assert (moved - base).abs().max() > 0.1
     assert learning(policy)
@@ -122,31 +127,30 @@ def test_the_divergence_from_a_frozen_copy_is_the_exact_kl_through_each_ones_own
     completions: tuple[Tensor, Tensor],
     grammar: Grammar,
 ) -> None:
-    tokens, mask = completions
-    policy, reference = build(LanguageModel()), FrozenCopy(anchor=1.0)
+    policy, reference = build(LanguageModel()), FrozenCopy()
     reference.attach(policy)
-    encoded = policy.encode(mixed, grammar)
+    continuations = Continuations.of(policy.encode(mixed, grammar), *completions)
+    mask = continuations.mask
+
+    def predicted(model: Policy) -> Predictions:
+        return Predictions(model.hidden(continuations), model.head, continuations.tokens, mask, 1.0)
 
     def divergence() -> Tensor:
-        hidden = policy.hidden(encoded, tokens, mask)
-        return reference.divergence(policy, hidden, encoded, tokens, mask, mask)
+        with reference.model(policy) as original, torch.no_grad():
+            held = predicted(original)
+        return ExactReferenceKL()(predicted(policy), held, mask).loss
 
     before = divergence()
     disturb(policy)  # the head included, which shares its weights with the embedding
 
     with torch.no_grad():
-        p, q = (model.head(model.hidden(encoded, tokens, mask)).log_softmax(-1) for model in (frozen_policy, policy))
+        p, q = (model.head(model.hidden(continuations)).log_softmax(-1) for model in (frozen_policy, policy))
         allowed = ~p.isneginf()
         expected = (p.exp() * (p - q).where(allowed, 0)).sum(-1)[mask].mean()
     assert float(before.detach()) == pytest.approx(0, abs=1e-5)
     torch.testing.assert_close(divergence().detach(), expected, rtol=1e-4, atol=1e-5)
     divergence().backward()  # type: ignore[no-untyped-call]
     assert all(weight.grad is not None for weight in policy.parameters() if weight.requires_grad)
-
-
-def test_a_negative_anchor_is_refused() -> None:
-    with pytest.raises(ValueError, match="`anchor` must be at least 0.* got -1"):
-        AdapterOff(anchor=-1)
 
 
 def test_a_frozen_copy_of_a_learning_vision_tower_is_refused(build: Callable[..., Policy]) -> None:

@@ -11,7 +11,17 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vlcal.policy import Adaptation, AdapterOff, Frozen, LanguageModel, LoRA, Policy, PolicySpec, WholeModel
+from vlcal.policy import (
+    Adaptation,
+    AdapterOff,
+    Continuations,
+    Frozen,
+    LanguageModel,
+    LoRA,
+    Policy,
+    PolicySpec,
+    WholeModel,
+)
 from vlcal.policy.layers import EveryLayer, LanguageAndProjectorLayers
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
@@ -57,7 +67,7 @@ def test_adapters_on_the_tower_get_a_gradient_through_the_features(
 ) -> None:
     policy = build(LoRA(2, layers=EveryLayer()))
 
-    policy.score(policy.encode(mixed, grammar), *completions)[0].sum().backward()
+    policy.score(Continuations.of(policy.encode(mixed, grammar), *completions))[0].sum().backward()
 
     assert all(weight.grad is not None for weight in policy.parameters() if weight.requires_grad)
 
@@ -71,7 +81,7 @@ def test_adapters_are_held_in_float32_and_multiply_in_the_dtype_of_the_model(
         if name.endswith("lora_A.default"):
             module.register_forward_hook(lambda _, inputs, output: seen.update({inputs[0].dtype, output.dtype}))
 
-    policy.score(policy.encode(mixed, grammar), *completions)[0].sum().backward()
+    policy.score(Continuations.of(policy.encode(mixed, grammar), *completions))[0].sum().backward()
 
     adapters = [weight for weight in policy.parameters() if weight.requires_grad]
     assert {weight.dtype for weight in adapters} == {weight.grad.dtype for weight in adapters} == {torch.float32}
@@ -96,18 +106,19 @@ def test_going_on_from_an_adapter_starts_where_it_ended_and_keeps_that_as_the_re
     policy, reference = build(LoRA(adapter=earlier)), AdapterOff()
     encoded = policy.encode(mixed, grammar)
     with torch.no_grad():
-        before, _ = merged.score(encoded, tokens, mask)
-        start, _ = policy.score(encoded, tokens, mask)
+        before, _ = merged.score(Continuations.of(encoded, tokens, mask))
+        start, _ = policy.score(Continuations.of(encoded, tokens, mask))
     names = learning(policy)
 
     reference.attach(policy)
     disturb(policy)
-    held = reference.log_probs(policy, encoded, tokens, mask, 1.0)
+    with reference.model(policy) as original, torch.no_grad():
+        held, _ = original.score(Continuations.of(encoded, tokens, mask), 1.0)
 
     torch.testing.assert_close(start, before, atol=1e-5, rtol=0)
     torch.testing.assert_close(held, before, atol=1e-5, rtol=0)
     with torch.no_grad():  # and what learned is on again
-        assert (policy.score(encoded, tokens, mask)[0] - before).abs().max() > 0.1
+        assert (policy.score(Continuations.of(encoded, tokens, mask))[0] - before).abs().max() > 0.1
     assert learning(policy) == names and all(".default." in name for name in names)
 
 
@@ -149,12 +160,13 @@ def test_dropout_acts_in_training_mode_and_in_no_pass_of_the_reference(
     policy, reference = build(LoRA(dropout=0.5, adapter=earlier)), AdapterOff()
     encoded = policy.encode(mixed, grammar)
     with torch.no_grad():
-        plain, _ = build(LoRA(adapter=earlier)).score(encoded, tokens, mask)
-        scored, _ = policy.score(encoded, tokens, mask)
+        plain, _ = build(LoRA(adapter=earlier)).score(Continuations.of(encoded, tokens, mask))
+        scored, _ = policy.score(Continuations.of(encoded, tokens, mask))
         policy.train()
-        dropped, _ = policy.score(encoded, tokens, mask)
+        dropped, _ = policy.score(Continuations.of(encoded, tokens, mask))
 
-    held = reference.log_probs(policy, encoded, tokens, mask, 1.0)
+    with reference.model(policy) as original, torch.no_grad():
+        held, _ = original.score(Continuations.of(encoded, tokens, mask), 1.0)
 
     torch.testing.assert_close(scored, plain, atol=1e-5, rtol=0)
     assert (dropped - plain).abs().max() > 0.01

@@ -39,14 +39,16 @@ def test_prompts_without_images_carry_no_features(frozen_policy: Policy, mixed: 
     assert set(blind.model_inputs()) == {"input_ids", "attention_mask", "mm_token_type_ids"}
 
 
-def test_repeated_prompts_lie_as_groups(frozen_policy: Policy, mixed: PromptBatch, grammar: Grammar) -> None:
+def test_an_index_that_repeats_gives_the_prompt_again(
+    frozen_policy: Policy, mixed: PromptBatch, grammar: Grammar
+) -> None:
     encoded = frozen_policy.encode(mixed, grammar)
 
-    ids = encoded.repeat(2).rows["input_ids"]
+    repeated = encoded.select([0, 0, 1, 1, 2, 2, 3, 3])
 
-    assert torch.equal(ids[0::2], encoded.rows["input_ids"])
-    assert torch.equal(ids[1::2], encoded.rows["input_ids"])
-    assert encoded.repeat(2).image_counts == (1, 1, 2, 2, 0, 0, 1, 1)
+    assert torch.equal(repeated.rows["input_ids"][0::2], encoded.rows["input_ids"])
+    assert torch.equal(repeated.rows["input_ids"][1::2], encoded.rows["input_ids"])
+    assert repeated.image_counts == (1, 1, 2, 2, 0, 0, 1, 1)
 
 
 def test_the_model_gets_a_feature_object_of_its_own(

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlcal.policy import Frozen, GroupEngine, Policy, TransformersEngine
-from vlcal.policy.packing import Plain
+from vlcal.policy import Continuations, Frozen, GroupEngine, Policy, TransformersEngine
+from vlcal.policy.layouts.layout import Plain
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch, Rollouts
 
@@ -43,7 +43,9 @@ def test_log_probs_at_sampling_equal_those_of_the_scoring_pass(
 ) -> None:
     rollouts = sample(policy, mixed, grammar, GroupEngine(12, temperature, top_p))
 
-    scored, _ = policy.score(policy.encode(mixed, grammar), rollouts.tokens, rollouts.mask, temperature)
+    scored, _ = policy.score(
+        Continuations.of(policy.encode(mixed, grammar), rollouts.tokens, rollouts.mask), temperature
+    )
     torch.testing.assert_close(rollouts.log_probs, scored, rtol=1e-4, atol=1e-4)
     assert len(set(rollouts.mask.sum(1).tolist())) > 3  # they ended at different steps
     assert torch.equal(rollouts.truncated, ~(rollouts.tokens == policy.tokenizer.eos_token_id).any(1))
@@ -56,7 +58,9 @@ def test_tokens_come_as_often_as_their_probability_says(
     encoded = frozen_policy.encode(mixed.select([0]), grammar)
     start = torch.zeros(1, 1, dtype=torch.long)
     with torch.no_grad():
-        probs = frozen_policy.head(frozen_policy.hidden(encoded, start, torch.ones_like(start, dtype=torch.bool))[0])[0]
+        probs = frozen_policy.head(
+            frozen_policy.hidden(Continuations.of(encoded, start, torch.ones_like(start, dtype=torch.bool)))[0]
+        )[0]
     expected = 4000 * probs.softmax(-1)
     likely = expected > 20
 

@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vlcal.policy import KeptActivations, LoRA, PolicySpec, QLoRA, RecomputedActivations
+from vlcal.policy import Continuations, KeptActivations, LoRA, PolicySpec, QLoRA, RecomputedActivations
 from vlcal.policy.activations import Activations
 from vlcal.policy.adaptation import Adaptation
-from vlcal.policy.grouped import Grouped
 from vlcal.policy.layers import decoder
-from vlcal.policy.memory import LiveBytes, Skeleton
-from vlcal.policy.packing import Packed
+from vlcal.policy.layouts.grouped import Grouped
+from vlcal.policy.layouts.packing import Packed
+from vlcal.policy.memory.live_bytes import LiveBytes
+from vlcal.policy.memory.skeleton import Skeleton
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
 
@@ -46,7 +47,7 @@ def test_the_cache_grows_by_keys_and_values(embedded: Path) -> None:
     spec = PolicySpec(str(embedded), dtype="float32")
     policy = spec.build()
     with torch.no_grad():
-        cache = policy.backbone.base_model(torch.full((3, 10), policy.filler), use_cache=True).past_key_values
+        cache = policy.backbone.base_model(torch.full((3, 10), policy.pad_token_id), use_cache=True).past_key_values
 
     assert Skeleton(spec).cache_bytes().token * 3 * 10 == sum(
         layer.keys.nbytes + layer.values.nbytes for layer in cache.layers
@@ -80,12 +81,11 @@ def test_attention_group_by_group_holds_the_prompt_once_more_for_every_completio
     spec = PolicySpec(str(embedded), LoRA(rank=4), dtype="float32")
     policy, many, long = spec.build(), 8, 6
     encoded = policy.encode(mixed.select([0]), grammar)
-    tokens, mask = torch.full((many, long), policy.filler), torch.ones(many, long, dtype=torch.bool)
-    owners = torch.zeros(many, dtype=torch.long)
+    tokens, mask = torch.full((many, long), policy.pad_token_id), torch.ones(many, long, dtype=torch.bool)
     kept = {}
-    for layout in (Packed(), Grouped(policy)):
+    for layout in (Packed(), Grouped(policy.headless)):
         with LiveBytes([*policy.adapted.parameters(), *policy.adapted.buffers()]) as live:
-            states = layout.hidden(policy, encoded, tokens, mask, owners)
+            states = policy.hidden(Continuations.of(encoded, tokens, mask), layout)
             kept[type(layout)] = live.now
         del states
 

@@ -9,15 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vlcal.policy import Frozen, LanguageModel, Policy
-from vlcal.policy.encode import EncodedPrompts
-from vlcal.policy.fitting import fitting_layout
-from vlcal.policy.grouped import Grouped
-from vlcal.policy.packing import NOTHING, Layout, Packed, Packing, Plain
+from vlcal.policy import Continuations, Frozen, LanguageModel, Policy
+from vlcal.policy.layouts.encoded import EncodedPrompts
+from vlcal.policy.layouts.grouped import Grouped
+from vlcal.policy.layouts.layout import Layout, Plain
+from vlcal.policy.layouts.packing import EMPTY, Packed, Packing
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
 
-EITHER = pytest.mark.parametrize("packed", [Grouped, lambda _: Packed()], ids=["grouped", "one mask"])
+EITHER = pytest.mark.parametrize(
+    "packed", [lambda policy: Grouped(policy.headless), lambda _: Packed()], ids=["grouped", "one mask"]
+)
 
 
 def with_layout(policy: Policy, layout: Layout) -> Policy:
@@ -40,7 +42,7 @@ def test_a_group_lies_behind_its_prompt_without_a_gap() -> None:
     )
     mask = torch.tensor([[True, True], [True, False], [False, False]])
 
-    packing = Packing.of(encoded, mask, torch.tensor([0, 0, 0]))
+    packing = Packing.of(Continuations.of(encoded, torch.zeros_like(mask, dtype=torch.long), mask))
 
     assert packing.segments.tolist() == [[0, 0, 1, 1, 2]]
     assert packing.predictors.tolist() == [[1, 2], [1, 0], [0, 0]]  # the last prompt token predicts every first one
@@ -48,7 +50,7 @@ def test_a_group_lies_behind_its_prompt_without_a_gap() -> None:
     assert laid_out.tolist() == [[11, 12, 21, 22, 31]]
 
 
-def test_shorter_rows_end_in_nothing() -> None:
+def test_shorter_rows_end_in_empty_slots() -> None:
     encoded = EncodedPrompts(
         rows={"input_ids": torch.tensor([[7, 7], [0, 7]]), "attention_mask": torch.tensor([[1, 1], [0, 1]])},
         grids={},
@@ -57,9 +59,10 @@ def test_shorter_rows_end_in_nothing() -> None:
         block_counts=(0, 0),
     )
 
-    packing = Packing.of(encoded, torch.tensor([[True], [True]]), torch.tensor([0, 1]))
+    tokens = torch.tensor([[7], [7]])
+    packing = Packing.of(Continuations.of(encoded, tokens, torch.ones_like(tokens, dtype=torch.bool)))
 
-    assert packing.segments.tolist() == [[0, 0, 1], [0, 1, NOTHING]]
+    assert packing.segments.tolist() == [[0, 0, 1], [0, 1, EMPTY]]
 
 
 @EITHER
@@ -75,7 +78,7 @@ def test_packed_rows_give_the_log_probs_the_entropy_and_the_gradient_of_plain_on
     found = []
     for layout in (Plain(), packed(policy)):
         policy.zero_grad()
-        log_probs, entropy = with_layout(policy, layout).score(encoded, tokens, mask)
+        log_probs, entropy = with_layout(policy, layout).score(Continuations.of(encoded, tokens, mask))
         (log_probs.sum() + 0.1 * entropy.sum()).backward()  # type: ignore[no-untyped-call]
         gradient = torch.cat([weight.grad.flatten() for weight in policy.parameters() if weight.grad is not None])
         found.append((log_probs.detach(), entropy.detach(), gradient))
@@ -99,7 +102,7 @@ def test_what_one_completion_says_changes_nothing_for_its_neighbour(
     other[0::2] = tokens[0::2].flip(0)  # the first completion of every group says something else
     policy = with_layout(frozen_policy, packed(frozen_policy))
 
-    before, after = (policy.score(encoded, said, mask)[0] for said in (tokens, other))
+    before, after = (policy.score(Continuations.of(encoded, said, mask))[0] for said in (tokens, other))
 
     torch.testing.assert_close(after[1::2], before[1::2], rtol=0, atol=1e-6)
     assert not torch.allclose(after[0::2], before[0::2])
@@ -115,17 +118,18 @@ def test_a_long_group_is_cut_into_rows_that_repeat_the_prompt(
 ) -> None:
     tokens, mask = completions
     policy = with_layout(frozen_policy, packed(frozen_policy))
-    whole, _ = policy.score(encoded, tokens, mask)
+    continuations = Continuations.of(encoded, tokens, mask)
+    whole, _ = policy.score(continuations)
 
     for budget in (1, 30, 60, 10**6):
-        parts = policy.micro_batches(encoded, mask, budget)
+        parts = policy.micro_batches(continuations, budget)
         found = torch.zeros_like(whole)
         for part in parts:
-            found[part.rows] = policy.score(part.encoded, tokens[part.rows], mask[part.rows], owners=part.owners)[0]
+            found[part.rows], _ = policy.score(part)
         torch.testing.assert_close(found, whole, rtol=1e-5, atol=2e-5)
         assert sorted(torch.cat([part.rows for part in parts]).tolist()) == list(range(8))
-    assert len(policy.micro_batches(encoded, mask, 1)) == 8
-    assert len(policy.micro_batches(encoded, mask, 10**6)) == 1
+    assert len(policy.micro_batches(continuations, 1)) == 8
+    assert len(policy.micro_batches(continuations, 10**6)) == 1
 
 
 def test_rows_hold_no_more_than_the_budget_and_the_longest_come_first(
@@ -134,12 +138,12 @@ def test_rows_hold_no_more_than_the_budget_and_the_longest_come_first(
     mask = completions[1]
     prompts = encoded.rows["attention_mask"].sum(1)
 
-    parts = with_layout(frozen_policy, Packed()).micro_batches(encoded, mask, 64)
+    parts = with_layout(frozen_policy, Packed()).micro_batches(Continuations.of(encoded, *completions), 64)
 
     sizes = []
     for part in parts:
-        rows = dict.fromkeys(part.owners.tolist(), 0)
-        for row, prompt in zip(part.rows.tolist(), part.owners.tolist(), strict=True):
+        rows = dict.fromkeys(part.prompt_index.tolist(), 0)
+        for row, prompt in zip(part.rows.tolist(), part.prompt_index.tolist(), strict=True):
             rows[prompt] += int(mask[row].sum())
         lengths = [int(prompts[part.prompts[prompt]]) + own for prompt, own in rows.items()]
         sizes.append(max(lengths))
@@ -181,10 +185,15 @@ class Refusing(nn.Module):
         return after
 
 
-def test_a_model_that_takes_packed_rows_is_given_them(frozen_policy: Policy, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_that_takes_packed_rows_is_given_them(
+    build: Callable[..., Policy], caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = build(Frozen()).train()
+
     with caplog.at_level(logging.WARNING):
-        assert isinstance(fitting_layout(frozen_policy), Grouped)
+        assert isinstance(policy.layout, Grouped)
     assert not caplog.records
+    assert policy.training  # the trial ran in evaluation mode
 
 
 def test_a_policy_with_another_attention_is_packed_behind_one_mask(build: Callable[..., Policy]) -> None:
@@ -194,12 +203,12 @@ def test_a_policy_with_another_attention_is_packed_behind_one_mask(build: Callab
 
 
 def test_a_sliding_window_which_no_short_trial_can_show_means_plain_rows(
-    frozen_policy: Policy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    build: Callable[..., Policy], caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = frozen_policy.backbone.get_decoder().config
-    monkeypatch.setattr(config, "layer_types", ["sliding_attention", "full_attention"], raising=False)
+    policy = build(Frozen())
+    policy.headless.config.layer_types = ["sliding_attention", "full_attention"]
 
-    assert isinstance(fitting_layout(frozen_policy), Plain)
+    assert isinstance(policy.layout, Plain)
     assert "sliding window" in caplog.text
 
 
@@ -221,8 +230,8 @@ def test_a_model_that_does_not_keeps_plain_ones_and_says_so_once(
 
     with caplog.at_level(logging.WARNING):
         encoded = policy.encode(mixed, grammar)
-        policy.score(encoded, *completions)
-        policy.score(encoded, *completions)
+        policy.score(Continuations.of(encoded, *completions))
+        policy.score(Continuations.of(encoded, *completions))
 
     assert isinstance(policy.layout, Plain)
     assert [reason in record.getMessage() for record in caplog.records] == [True]

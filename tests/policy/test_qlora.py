@@ -22,7 +22,7 @@ from transformers import (
 )
 from transformers.quantizers.quantizers_utils import should_convert_module
 
-from vlcal.policy import Policy, PolicySpec, QLoRA
+from vlcal.policy import Continuations, Policy, PolicySpec, QLoRA
 from vlcal.policy.layers import outside_decoder
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
@@ -97,7 +97,7 @@ def test_nf4_adapters_learn_on_the_cpu_and_the_base_stays_bit_identical(
 
     losses = []
     for _ in range(8):
-        loss = -policy.score(encoded, tokens, mask)[0][mask].mean()
+        loss = -policy.score(Continuations.of(encoded, tokens, mask))[0][mask].mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -123,9 +123,9 @@ def test_gradients_pass_through_the_base_after_a_pass_without_them(
     policy = build(QLoRA(2), dtype="float32")
     encoded = policy.encode(mixed, grammar)
     with torch.no_grad():  # as sampling does, in evaluation mode
-        looked, _ = policy.score(encoded, tokens, mask)
+        looked, _ = policy.score(Continuations.of(encoded, tokens, mask))
 
-    scored, _ = policy.score(encoded, tokens, mask)
+    scored, _ = policy.score(Continuations.of(encoded, tokens, mask))
     scored[mask].mean().backward()
 
     torch.testing.assert_close(scored.detach(), looked, atol=1e-5, rtol=0)
@@ -141,12 +141,12 @@ def test_switching_off_gives_the_quantised_base(
     policy = build(QLoRA(2), dtype="float32")
     encoded = policy.encode(mixed, grammar)
     with torch.no_grad():
-        base, _ = policy.score(encoded, tokens, mask)
+        base, _ = policy.score(Continuations.of(encoded, tokens, mask))
         for weight in policy.parameters():
             if weight.requires_grad:
                 weight.add_(torch.randn_like(weight) * 0.1)
         with policy.without_adapters():
-            off, _ = policy.score(encoded, tokens, mask)
+            off, _ = policy.score(Continuations.of(encoded, tokens, mask))
 
     torch.testing.assert_close(off, base, atol=1e-5, rtol=0)
 
@@ -165,11 +165,11 @@ def test_a_saved_adapter_is_the_same_over_the_quantised_base_again(
         for weight in policy.parameters():
             if weight.requires_grad:
                 weight.add_(torch.randn_like(weight) * 0.1)
-        expected, _ = policy.score(policy.encode(mixed, grammar), tokens, mask)
+        expected, _ = policy.score(Continuations.of(policy.encode(mixed, grammar), tokens, mask))
         policy.save(tmp_path / "saved")
 
         again = PolicySpec(str(embedded), QLoRA(adapter=tmp_path / "saved"), dtype="float32").build()
 
-        found, _ = again.score(again.encode(mixed, grammar), tokens, mask)
+        found, _ = again.score(Continuations.of(again.encode(mixed, grammar), tokens, mask))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
     assert AutoConfig.from_pretrained(embedded).to_dict().get("quantization_config") is None

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from vlcal.policy import Frozen, Policy, TransformersEngine
-from vlcal.text import Grammar, token_offsets
+from vlcal.policy import Continuations, Frozen, Policy, TransformersEngine
+from vlcal.text import Grammar
+from vlcal.text.spans import token_offsets
 from vlcal.types import PromptBatch, Rollouts
 
 Leaning = Callable[[Policy, list[int], float], Policy]
@@ -57,7 +58,7 @@ def test_log_probs_at_sampling_equal_those_of_the_scoring_pass(
     rollouts = sample(policy, mixed, grammar, engine=engine)
 
     encoded = policy.encode(mixed, grammar)
-    scored, _ = policy.score(encoded, rollouts.tokens, rollouts.mask, temperature)
+    scored, _ = policy.score(Continuations.of(encoded, rollouts.tokens, rollouts.mask), temperature)
     lengths = rollouts.mask.sum(1)
     assert len(set(lengths.tolist())) > 2
     torch.testing.assert_close(rollouts.log_probs, scored, atol=1e-4, rtol=0)

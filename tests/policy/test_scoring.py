@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlcal.policy import Frozen, Policy, WholeModel
+from vlcal.policy import Continuations, Frozen, Policy, WholeModel
 from vlcal.policy.encode import processor_inputs
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
@@ -22,13 +22,15 @@ def test_a_padded_batch_is_scored_as_each_prompt_alone(
 ) -> None:
     tokens, mask = completions
 
-    together = frozen_policy.score(frozen_policy.encode(mixed, grammar), tokens, mask)
+    together = frozen_policy.score(Continuations.of(frozen_policy.encode(mixed, grammar), tokens, mask))
 
     for row in range(len(mixed)):
         encoded = frozen_policy.encode(mixed.select([row]), grammar)
         for completion in (2 * row, 2 * row + 1):
             length = int(mask[completion].sum())
-            alone = frozen_policy.score(encoded, tokens[[completion], :length], mask[[completion], :length])
+            alone = frozen_policy.score(
+                Continuations.of(encoded, tokens[[completion], :length], mask[[completion], :length])
+            )
             for batched, single in zip(together, alone, strict=True):
                 torch.testing.assert_close(batched[completion, :length], single[0], atol=2e-5, rtol=0)
                 assert not batched[completion, length:].any()
@@ -40,10 +42,12 @@ def test_prompts_selected_from_a_batch_are_scored_as_in_it(
 ) -> None:
     tokens, mask = completions
     encoded = frozen_policy.encode(mixed, grammar)
-    together, _ = frozen_policy.score(encoded, tokens, mask)
+    together, _ = frozen_policy.score(Continuations.of(encoded, tokens, mask))
 
-    reordered, _ = frozen_policy.score(encoded.select([3, 1]), tokens[[6, 7, 2, 3]], mask[[6, 7, 2, 3]])
-    without_images, _ = frozen_policy.score(encoded.select([2]), tokens[4:6], mask[4:6])
+    reordered, _ = frozen_policy.score(
+        Continuations.of(encoded.select([3, 1]), tokens[[6, 7, 2, 3]], mask[[6, 7, 2, 3]])
+    )
+    without_images, _ = frozen_policy.score(Continuations.of(encoded.select([2]), tokens[4:6], mask[4:6]))
 
     torch.testing.assert_close(reordered, together[[6, 7, 2, 3]], atol=2e-5, rtol=0)
     torch.testing.assert_close(without_images, together[4:6], atol=2e-5, rtol=0)
@@ -56,7 +60,7 @@ def test_a_batch_without_any_image_is_scored(
     tokens, mask = completions
     blind = mixed.with_images(((),) * 4)
 
-    log_probs, entropy = frozen_policy.score(frozen_policy.encode(blind, grammar), tokens, mask)
+    log_probs, entropy = frozen_policy.score(Continuations.of(frozen_policy.encode(blind, grammar), tokens, mask))
 
     assert log_probs[mask].isfinite().all()
     assert (entropy[mask] > 0).all()
@@ -76,7 +80,7 @@ def test_encoding_an_image_once_equals_handing_its_pixels_to_every_pass(
         image_grid_thw=inputs["image_grid_thw"],
     ).logits[:, -tokens.shape[1] - 1 : -1]
 
-    scored, _ = frozen_policy.score(frozen_policy.encode(mixed, grammar), tokens, mask)
+    scored, _ = frozen_policy.score(Continuations.of(frozen_policy.encode(mixed, grammar), tokens, mask))
 
     allowed = whole.index_fill(-1, torch.tensor(frozen_policy.placeholders), -torch.inf).log_softmax(-1)
     expected = allowed.gather(-1, tokens[..., None])[..., 0]
@@ -90,8 +94,8 @@ def test_the_image_matters(
     tokens, mask = completions
     spoiled = mixed.with_images(tuple(tuple(1 - image for image in images) for images in mixed.images))
 
-    seen, _ = frozen_policy.score(frozen_policy.encode(mixed, grammar), tokens, mask)
-    other, _ = frozen_policy.score(frozen_policy.encode(spoiled, grammar), tokens, mask)
+    seen, _ = frozen_policy.score(Continuations.of(frozen_policy.encode(mixed, grammar), tokens, mask))
+    other, _ = frozen_policy.score(Continuations.of(frozen_policy.encode(spoiled, grammar), tokens, mask))
 
     gap = (seen - other).abs().amax(1)
     assert (gap[[0, 1, 2, 3, 6, 7]] > 1e-3).all()
@@ -108,14 +112,16 @@ def test_an_injected_placeholder_neither_crashes_a_pass_nor_counts(
         tokens[7 - row, 0] = getattr(config, name)
     encoded = frozen_policy.encode(mixed, grammar)
 
-    log_probs, entropy = frozen_policy.score(encoded, tokens, mask)
+    log_probs, entropy = frozen_policy.score(Continuations.of(encoded, tokens, mask))
 
     assert log_probs.isfinite().all() and entropy.isfinite().all()
     assert not log_probs[4:, 0].any() and not entropy[4:, 0].any()
-    assert not frozen_policy.countable(tokens, mask)[4:, 0].any()
+    assert not frozen_policy.scorable_mask(tokens, mask)[4:, 0].any()
     padded = tokens.clone()
     padded[4:, 0] = frozen_policy.tokenizer.pad_token_id
-    torch.testing.assert_close(log_probs[4:, 1:], frozen_policy.score(encoded, padded, mask)[0][4:, 1:])
+    torch.testing.assert_close(
+        log_probs[4:, 1:], frozen_policy.score(Continuations.of(encoded, padded, mask))[0][4:, 1:]
+    )
 
 
 @torch.no_grad()
@@ -133,7 +139,7 @@ def test_a_learning_vision_tower_gets_a_gradient_and_a_frozen_one_none(
 ) -> None:
     tokens, mask = completions
     policy = build(WholeModel())
-    policy.score(policy.encode(mixed, grammar), tokens, mask)[0].sum().backward()
+    policy.score(Continuations.of(policy.encode(mixed, grammar), tokens, mask))[0].sum().backward()
     tower = [weight.grad for name, weight in policy.backbone.named_parameters() if "visual" in name]
 
     assert all(gradient is not None for gradient in tower)
@@ -155,10 +161,10 @@ def test_statistics_of_a_bfloat16_policy_are_float32_and_close_to_those_of_a_flo
     tokens, mask = completions
     coarse = build(Frozen(), dtype="bfloat16")
 
-    hidden = coarse.hidden(coarse.encode(mixed, grammar), tokens, mask)
-    log_probs, entropy = coarse.score(coarse.encode(mixed, grammar), tokens, mask)
+    hidden = coarse.hidden(Continuations.of(coarse.encode(mixed, grammar), tokens, mask))
+    log_probs, entropy = coarse.score(Continuations.of(coarse.encode(mixed, grammar), tokens, mask))
 
-    exact, exact_entropy = frozen_policy.score(frozen_policy.encode(mixed, grammar), tokens, mask)
+    exact, exact_entropy = frozen_policy.score(Continuations.of(frozen_policy.encode(mixed, grammar), tokens, mask))
     assert hidden.dtype is torch.bfloat16
     assert log_probs.dtype is entropy.dtype is torch.float32
     torch.testing.assert_close(log_probs, exact, atol=0.5, rtol=0.05)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlcal.policy import Frozen, LoRA, Policy, PolicySpec, QLoRA, WholeModel
+from vlcal.policy import Continuations, Frozen, LoRA, Policy, PolicySpec, QLoRA, WholeModel
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
 
@@ -36,12 +36,12 @@ def test_a_saved_policy_is_the_same_when_it_is_loaded_again(
     with torch.no_grad():
         for weight in policy.parameters():
             weight.add_(torch.randn_like(weight) * 0.01 * weight.requires_grad)
-        expected, _ = policy.score(policy.encode(mixed, grammar), tokens, mask)
+        expected, _ = policy.score(Continuations.of(policy.encode(mixed, grammar), tokens, mask))
         policy.save(tmp_path / "saved")
 
         again = PolicySpec(str(tmp_path / "saved"), Frozen(), dtype="float32").build()
 
-        found, _ = again.score(again.encode(mixed, grammar), tokens, mask)
+        found, _ = again.score(Continuations.of(again.encode(mixed, grammar), tokens, mask))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from vlcal.text import Grammar, parse, token_masks, token_offsets
+from vlcal.text import Grammar, parse
+from vlcal.text.spans import token_masks, token_offsets
 
 TEXT = Grammar().render("a 7 and a 中 🙂", "7 + 2 = 9", "9", "é clear", 7, 10)
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import pickle
 import threading
 import time
+from collections.abc import Sequence
 
 import pytest
 
-from vlcal.verifiers import MathVerifier
+from vlcal.verifiers import MathVerifier, verdicts
+
+
+def judged(verifier: MathVerifier, pairs: Sequence[tuple[str | None, str]]) -> list[float]:
+    return verdicts([(verifier, answer, target) for answer, target in pairs])
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +68,88 @@ def test_an_answer_that_never_ends_is_wrong_in_time_and_the_next_one_is_judged(
     assert verifier("1/4", "0.25") == 1.0
 
 
+def test_an_answer_that_never_ends_costs_its_time_once_and_not_that_of_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    verifier = MathVerifier(timeout=4.0)
+    assert judged(verifier, [(rf"\sqrt{{{number}}}+1", "7") for number in (2, 3, 5)]) == [0.0, 0.0, 0.0]
+    endless = [("9^{9^{9^{9^9}}}", "5"), ("8^{8^{8^{8^8}}}", "5")]
+    honest = [(rf"\sqrt{{{number * number}}}+1", str(number + 1)) for number in range(20, 40)]
+
+    found = judged(verifier, [*endless * 8, *honest])
+
+    assert found == [0.0] * 16 + [1.0] * 20
+    assert caplog.text.count("Counted as wrong") == 2
+    start = time.perf_counter()
+    assert judged(verifier, [*honest, *endless]) == [1.0] * 20 + [0.0] * 2
+    assert time.perf_counter() - start < 1.0, "what was compared once is remembered"
+
+
+def test_the_verdicts_of_a_batch_are_those_of_its_pairs_in_their_order(verifier: MathVerifier) -> None:
+    pairs = [("1/4", "0.25"), (None, "7"), ("x+1", "1+x"), ("1/4", "0.25"), ("VI", "IV"), ("", "1")]
+
+    assert judged(verifier, pairs) == [verifier(*pair) for pair in pairs] == [1, 0, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "target", "verdict"),
+    [
+        ("VI", "IV", 0),
+        ("is it", "it is", 0),
+        ("5 kg", "5 g", 0),
+        ("x = 24", "24", 1),
+        (r"24\text{ cm}^2", "24", 1),
+        (r"2\sqrt{3}.", r"$2 \sqrt{3}$", 1),
+        ("(3,5)", "(3, 5.0)", 1),
+    ],
+)
+def test_what_needs_no_algebra_gets_its_verdict_without_a_process(
+    answer: str, target: str, verdict: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    no_time = MathVerifier(timeout=1e-6)
+
+    assert no_time(answer, target) == verdict
+    assert caplog.text == ""
+
+
+def test_without_time_for_the_algebra_an_expression_is_wrong(caplog: pytest.LogCaptureFixture) -> None:
+    assert MathVerifier(timeout=1e-6)(r"\sqrt{12}", r"2\sqrt{3}") == 0.0
+    assert "Counted as wrong, since it took more than 1e-06 s" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "A" * 3_000_000,
+        "1" * 400,
+        "1" * 5000,
+        "(" * 900 + "1" + ")" * 900,
+        "<answer>" * 200_000,
+        r"\text{" * 100_000,
+        r"\frac{" * 50_000,
+        "**a" * 50_000,
+        "x=" * 50_000,
+        "1," * 100_000,
+        "[1," * 300,
+        "1e" + "9" * 50,
+        "\ud800 + 1",
+        "\u200b" * 900,
+    ],
+)
+def test_huge_and_nested_answers_are_judged_at_once(answer: str) -> None:
+    start = time.process_time()
+    assert MathVerifier(timeout=30.0)(answer, "7") == 0.0
+    assert time.process_time() - start < 1.0
+
+
 def test_other_threads_may_ask(verifier: MathVerifier) -> None:
-    verdicts: list[float] = []
-    threads = [threading.Thread(target=lambda: verdicts.append(verifier("1/4", "0.25"))) for _ in range(3)]
+    found: list[float] = []
+    threads = [threading.Thread(target=lambda: found.append(verifier("1/4", "0.25"))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert verdicts == [1.0, 1.0, 1.0]
+    assert found == [1.0, 1.0, 1.0]
 
 
 def test_a_pickle_judges_alike(verifier: MathVerifier) -> None:

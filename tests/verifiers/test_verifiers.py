@@ -44,9 +44,9 @@ def test_the_target_itself_is_right(verifier: Verifier, target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "verdict"), [("blue", 1), (" BLUE\n", 1), ("light blue", 0), ("blue.", 0), ("bl ue", 0)]
+    ("answer", "verdict"), [("blue", 1), (" BLUE\n", 1), ("light blue", 0), ("blue.", 1), ("bl ue", 0)]
 )
-def test_exact_forgives_case_and_outer_white_space_only(answer: str, verdict: float) -> None:
+def test_exact_forgives_case_white_space_and_a_full_stop_only(answer: str, verdict: float) -> None:
     assert ExactVerifier()(answer, "Blue") == verdict
 
 
@@ -68,12 +68,12 @@ def test_exact_counts_any_run_of_white_space_as_one_space() -> None:
         ("-9", "9", 0),
         ("\u22129", "-9", 1),
         ("nine", "9", 0),
-        ("9 apples", "9", 0),
+        ("9 apples", "9", 1),
         ("1,20", "120", 0),
         ("9/0", "9", 0),
         ("nan", "9", 0),
         ("1e999", "9", 0),
-        ("1e999", "1e999", 0),
+        ("1e999", "1e999", 1),
         ("٩", "9", 0),
         (".", "0", 0),
     ],
@@ -84,9 +84,17 @@ def test_numeric_compares_values_not_spellings(answer: str, target: str, verdict
 
 @pytest.mark.parametrize(
     ("answer", "target", "verdict"),
-    [("101", "100", 1), ("102", "100", 0), ("-99", "-100", 1), ("0.01", "0", 1), ("0.02", "0", 0), ("0.5", "0.505", 1)],
+    [
+        ("101", "100", 1),
+        ("102", "100", 0),
+        ("-99", "-100", 1),
+        ("0.01", "0", 0),
+        ("0", "0", 1),
+        ("0.02", "0", 0),
+        ("0.5", "0.505", 1),
+    ],
 )
-def test_tolerance_is_relative_beyond_one_and_absolute_below(answer: str, target: str, verdict: float) -> None:
+def test_tolerance_is_a_share_of_the_target_at_every_size(answer: str, target: str, verdict: float) -> None:
     assert NumericVerifier(tolerance=0.01)(answer, target) == verdict
 
 

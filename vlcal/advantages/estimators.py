@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float
 from torch import Tensor
 
+from vlcal.errors import UserError
 from vlcal.functional.advantages import group_centered, group_standardized, leave_one_out
 
 
@@ -19,7 +20,9 @@ class AdvantageEstimator(ABC):
 
 
 class GroupStandardized(AdvantageEstimator):
-    """Reward minus the group's mean, over the group's standard deviation; a flat group is exactly 0.
+    """Reward minus the group's mean, over the group's standard deviation: `A_i = (R_i - mean R) / (std R + eps)`.
+
+    A group whose rewards are all equal is exactly 0. Shao et al. (2024), GRPO.
 
     Args:
         eps: Added to the standard deviation, in units of the reward, at least 0.
@@ -27,7 +30,7 @@ class GroupStandardized(AdvantageEstimator):
 
     def __init__(self, eps: float = 1e-6) -> None:
         if not eps >= 0.0:
-            raise ValueError(f"`eps` must be at least 0, since it is added to a standard deviation; got {eps}.")
+            raise UserError(f"`eps` must be at least 0, since it is added to a standard deviation; got {eps}.")
         self.eps = eps
 
     def __call__(self, rewards: Float[Tensor, " N"], group_size: int) -> Float[Tensor, " N"]:
@@ -36,7 +39,7 @@ class GroupStandardized(AdvantageEstimator):
 
 
 class GroupCentered(AdvantageEstimator):
-    """Reward minus the group's mean; keeps the scale of the rewards, so that close groups stay close."""
+    """Reward minus the group's mean, `A_i = R_i - mean R`; keeps the scale of rewards. Liu et al. (2025), Dr. GRPO."""
 
     def __call__(self, rewards: Float[Tensor, " N"], group_size: int) -> Float[Tensor, " N"]:
         """How far each reward lies above the mean of its group."""
@@ -44,7 +47,7 @@ class GroupCentered(AdvantageEstimator):
 
 
 class LeaveOneOut(AdvantageEstimator):
-    """Reward minus the mean of the rest of the group: an unbiased baseline."""
+    """Reward minus the mean of the other G - 1 in its group: an unbiased baseline. Ahmadian et al. (2024), RLOO."""
 
     def __call__(self, rewards: Float[Tensor, " N"], group_size: int) -> Float[Tensor, " N"]:
         """How far each reward lies above the mean of the others in its group."""
@@ -52,7 +55,7 @@ class LeaveOneOut(AdvantageEstimator):
 
 
 class NoBaseline(AdvantageEstimator):
-    """The reward itself, compared with nothing; also works with one completion per prompt."""
+    """The reward itself, `A_i = R_i`; also works with one completion per prompt. The null member."""
 
     def __call__(self, rewards: Float[Tensor, " N"], group_size: int) -> Float[Tensor, " N"]:
         """The rewards."""

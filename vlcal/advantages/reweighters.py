@@ -1,4 +1,4 @@
-"""Which tokens of a response its advantage falls on, and how hard."""
+"""How the advantage of a response is weighted on each of its tokens."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlcal.errors import UserError
 from vlcal.types import Certainty, Responses
 
 
 class AdvantageReweighter(ABC):
-    """Shares a response's advantage out among its tokens; knows no reward and keeps every sign."""
+    """Scales the advantage of a response on some of its tokens; the sign of every advantage stays."""
 
     @abstractmethod
     def __call__(
@@ -23,6 +24,9 @@ class AdvantageReweighter(ABC):
 
 class VisualCertaintyReweighter(AdvantageReweighter):
     """Punishes an ungrounded vision token of a bad response harder and spares a grounded one; as published.
+
+    On vision tokens with A_t < 0, `A_t <- A_t (1 + lambda (1 - 2 s_t))`, with s_t the label of the token and lambda the
+    strength; other tokens keep theirs.
 
     Args:
         strength: Largest change of a token's advantage as a share of it, in [0, 1]; 0 changes nothing. A scheduler may
@@ -40,7 +44,7 @@ class VisualCertaintyReweighter(AdvantageReweighter):
     @strength.setter
     def strength(self, strength: float) -> None:
         if not 0.0 <= strength <= 1.0:
-            raise ValueError(f"`strength` must lie in [0, 1], since above 1 an advantage changes sign; got {strength}.")
+            raise UserError(f"`strength` must lie in [0, 1], since above 1 an advantage changes sign; got {strength}.")
         self._strength = float(strength)
 
     def __call__(
@@ -52,7 +56,7 @@ class VisualCertaintyReweighter(AdvantageReweighter):
 
 
 class UniformReweighter(AdvantageReweighter):
-    """Leaves every token the advantage of its response."""
+    """Leaves every token the advantage of its response. The null member."""
 
     def __call__(
         self, advantages: Float[Tensor, "N T"], certainty: Certainty, responses: Responses

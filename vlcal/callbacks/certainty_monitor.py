@@ -1,4 +1,4 @@
-"""Whether the label-free visual certainty tells right from wrong."""
+"""AUROC of the label-free visual certainty."""
 
 from __future__ import annotations
 
@@ -8,60 +8,63 @@ from collections import deque
 from lightning.pytorch import LightningModule, Trainer
 
 from vlcal.callbacks.observer import Observer
-from vlcal.evaluation import Outcomes, known_auroc
-from vlcal.types import Experience
+from vlcal.errors import UserError
+from vlcal.evaluation.metrics import LeastSure, auroc
+from vlcal.evaluation.metrics.training import Outcomes
+from vlcal.types import Assessment
 
 
 class CertaintyMonitor(Observer):
-    """Logs the AUROC of the measured certainty against correctness and, where it is known, the true reading.
+    """Logs the AUROC of the measured certainty against correctness and, where it is known, correct perception.
 
-    In training over the latest responses, in evaluation over all. A figure is left out while all are right or all are
-    wrong. The measure is the score from before it was normalised, so that steps can be compared.
+    In training over the latest responses, in evaluation over all. Nothing is logged while all are right or all are
+    wrong. The score is the one before normalisation, so that steps can be compared; a response without one counts as
+    the least sure.
 
     Args:
-        window: Latest responses that a training figure is made of, in whole batches: at least this many, once seen.
+        window: Latest responses of a training metric, in whole batches: at least this many, once there are as many.
     """
 
     def __init__(self, window: int = 512) -> None:
         if window < 2:
-            raise ValueError(f"`window` must be at least 2, since AUROC compares responses; got {window}.")
+            raise UserError(f"`window` must be at least 2, since AUROC compares responses; got {window}.")
         self.window = window
         self._recent: deque[Outcomes] = deque()
-        self._judged: list[Outcomes] = []
+        self._evaluated: list[Outcomes] = []
 
-    def observe(self, trainer: Trainer, pl_module: LightningModule, experience: Experience, stage: str) -> None:
-        outcomes = Outcomes.of(experience)
+    def observe(self, trainer: Trainer, pl_module: LightningModule, assessment: Assessment, stage: str) -> None:
+        outcomes = Outcomes.of(assessment)
         if stage == "train":
             self._recent.append(outcomes)
             while sum(map(len, self._recent)) - len(self._recent[0]) >= self.window:
                 self._recent.popleft()
-            figures = certainty_figures(Outcomes.join(tuple(self._recent)), stage)
-            pl_module.log_dict(figures, batch_size=len(experience.prompts))
+            metrics = certainty_metrics(Outcomes.join(tuple(self._recent)), stage)
+            pl_module.log_dict(metrics, batch_size=len(assessment.prompts))
         elif stage != "predict":
-            self._judged.append(outcomes)
+            self._evaluated.append(outcomes)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._judged.clear()
+        self._evaluated.clear()
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._judged.clear()
+        self._evaluated.clear()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._log_judged(pl_module, "val")
+        self._log(pl_module, "val")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._log_judged(pl_module, "test")
+        self._log(pl_module, "test")
 
-    def _log_judged(self, pl_module: LightningModule, stage: str) -> None:
-        if self._judged:
-            outcomes = Outcomes.join(self._judged)
-            pl_module.log_dict(certainty_figures(outcomes, stage), batch_size=len(outcomes))
+    def _log(self, pl_module: LightningModule, stage: str) -> None:
+        if self._evaluated:
+            outcomes = Outcomes.join(self._evaluated)
+            pl_module.log_dict(certainty_metrics(outcomes, stage), batch_size=len(outcomes))
 
 
-def certainty_figures(outcomes: Outcomes, stage: str) -> dict[str, float]:
-    """The figures there are, by their names in the log."""
-    figures = {
-        f"{stage}/certainty/auroc_correct": known_auroc(outcomes.certainty, outcomes.correct),
-        f"{stage}/certainty/auroc_read_right": known_auroc(outcomes.certainty, outcomes.read_right),
+def certainty_metrics(outcomes: Outcomes, stage: str) -> dict[str, float]:
+    """The AUROCs that are defined, by their names in the log."""
+    metrics = {
+        f"{stage}/certainty/auroc_correct": auroc(outcomes.certainty, outcomes.correct, LeastSure()),
+        f"{stage}/certainty/auroc_read_right": auroc(outcomes.certainty, outcomes.perception_correct, LeastSure()),
     }
-    return {name: value for name, value in figures.items() if not math.isnan(value)}
+    return {name: value for name, value in metrics.items() if not math.isnan(value)}

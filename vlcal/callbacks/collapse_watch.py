@@ -1,24 +1,24 @@
-"""The known failure: stated confidences that become one number for all images."""
+"""Collapse, a known failure: the stated confidences become one number for all images."""
 
 from __future__ import annotations
 
-import math
-
-import torch
+import numpy as np
 from jaxtyping import Float
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from vlcal.callbacks.observer import Observer
-from vlcal.types import Experience
+from vlcal.errors import UserError
+from vlcal.evaluation.metrics import distinct_values, value_entropy
+from vlcal.types import Assessment
 
 
 class CollapseWatch(Observer):
-    """Logs how varied the stated confidences are and how many groups teach nothing; warns once when they collapse.
+    """Logs how varied the stated confidences are and how many groups have no advantage; warns once when they collapse.
 
     For the visual, the reasoning and the overall confidence: number of distinct values and their entropy in nats.
-    Beside it the share of groups whose rewards are all equal, which have no advantage, and the parse rate.
+    Also the share of groups whose rewards are all equal, which have no advantage, and the parse rate.
 
     Args:
         minimum_distinct: Fewest distinct values of a confidence in a batch that count as varied.
@@ -27,30 +27,30 @@ class CollapseWatch(Observer):
 
     def __init__(self, minimum_distinct: int = 3, patience: int = 20) -> None:
         if minimum_distinct < 2:
-            raise ValueError(
-                f"`minimum_distinct` must be at least 2, since one value is stated by whoever states any; got "
+            raise UserError(
+                f"`minimum_distinct` must be at least 2, since any stated confidence makes one value; got "
                 f"{minimum_distinct}."
             )
         if patience < 1:
-            raise ValueError(f"`patience` must be at least 1; got {patience}.")
+            raise UserError(f"`patience` must be at least 1; got {patience}.")
         self.minimum_distinct = minimum_distinct
         self.patience = patience
         self._narrow = dict.fromkeys(("visual", "reasoning", "overall"), 0)
         self._warned = False
 
-    def observe(self, trainer: Trainer, pl_module: LightningModule, experience: Experience, stage: str) -> None:
+    def observe(self, trainer: Trainer, pl_module: LightningModule, assessment: Assessment, stage: str) -> None:
         if stage != "train":
             return
-        said = experience.responses
-        figures = {"flat_groups": flat_groups(experience), "parse_rate": float(said.well_formed.float().mean())}
+        said = assessment.responses
+        metrics = {"flat_groups": flat_groups(assessment), "parse_rate": float(said.well_formed.float().mean())}
         for name, stated in (("visual", said.visual), ("reasoning", said.reasoning), ("overall", said.overall)):
             count, distinct, entropy = variety(stated)
-            figures |= {f"{name}_distinct": float(distinct)}
-            figures |= {f"{name}_entropy": entropy} if distinct else {}
-            if count >= self.minimum_distinct:  # fewer cannot be varied, and say nothing either way
+            metrics |= {f"{name}_distinct": float(distinct)}
+            metrics |= {f"{name}_entropy": entropy} if distinct else {}
+            if count >= self.minimum_distinct:  # fewer responses cannot have that many values
                 self._narrow[name] = self._narrow[name] + 1 if distinct < self.minimum_distinct else 0
-        named = {f"train/collapse/{name}": value for name, value in figures.items()}
-        pl_module.log_dict(named, batch_size=len(experience.prompts))
+        named = {f"train/collapse/{name}": value for name, value in metrics.items()}
+        pl_module.log_dict(named, batch_size=len(assessment.prompts))
         self._warn()
 
     def _warn(self) -> None:
@@ -67,15 +67,14 @@ class CollapseWatch(Observer):
 
 
 def variety(stated: Float[Tensor, " N"]) -> tuple[int, int, float]:
-    """How many confidences were stated, how many values among them, and the entropy of these in nats."""
-    present = stated[~stated.isnan()]
-    # Overall confidences of equal pairs may differ in the last bit, in whichever order the pair stood.
-    counts = torch.unique((present * 1e4).round(), return_counts=True)[1].double()
-    shares = counts / counts.sum()
-    return len(present), len(counts), abs(float(-(shares * shares.log()).sum())) if len(counts) else math.nan
+    """How many confidences were stated, how many distinct values among them, and their entropy in nats."""
+    # Overall confidences of equal pairs may differ in the last bit, depending on the order of the pair.
+    rounded = stated.detach().cpu().double().numpy().round(4)
+    unknown = np.full(len(rounded), np.nan)
+    return int((~np.isnan(rounded)).sum()), int(distinct_values(rounded, unknown)), value_entropy(rounded, unknown)
 
 
-def flat_groups(experience: Experience) -> float:
+def flat_groups(assessment: Assessment) -> float:
     """The share of groups whose rewards are all equal."""
-    groups = experience.rewards.total.view(-1, experience.rollouts.group_size)
+    groups = assessment.rewards.total.view(-1, assessment.rollouts.group_size)
     return float((groups == groups[:, :1]).all(1).float().mean())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from lightning.pytorch import LightningModule, Trainer
 
+from vlcal.callbacks.completions import completion_markdown, completion_rows
 from vlcal.callbacks.observer import Observer, tensorboards, training_batches
-from vlcal.evaluation import completion_figure, rendered
-from vlcal.evaluation.completions import completion_markdown, completion_rows
-from vlcal.types import Experience
+from vlcal.callbacks.plots import completion_figure, rendered
+from vlcal.errors import UserError
+from vlcal.types import Assessment
 
 
 class CompletionTable(Observer):
@@ -24,7 +25,7 @@ class CompletionTable(Observer):
     def __init__(self, every: int = 50, rows: int = 4) -> None:
         for name, value in (("every", every), ("rows", rows)):
             if value < 1:
-                raise ValueError(f"`{name}` must be at least 1; got {value}.")
+                raise UserError(f"`{name}` must be at least 1; got {value}.")
         self.every = every
         self.rows = rows
         self._shown = False
@@ -35,22 +36,22 @@ class CompletionTable(Observer):
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._shown = False
 
-    def observe(self, trainer: Trainer, pl_module: LightningModule, experience: Experience, stage: str) -> None:
+    def observe(self, trainer: Trainer, pl_module: LightningModule, assessment: Assessment, stage: str) -> None:
         if stage == "train" and training_batches(trainer) % self.every == 0:
-            self._write(trainer, experience, stage)
+            self._write(trainer, assessment, stage)
         elif stage in ("val", "test") and not self._shown:
             self._shown = True
-            self._write(trainer, experience, stage)
+            self._write(trainer, assessment, stage)
 
-    def _write(self, trainer: Trainer, experience: Experience, stage: str) -> None:
+    def _write(self, trainer: Trainer, assessment: Assessment, stage: str) -> None:
         writers = tensorboards(trainer)
         if not writers:
             return
-        prompts = len(experience.prompts)
+        prompts = len(assessment.prompts)
         shown = min(self.rows, prompts)
         chosen = [number * prompts // shown for number in range(shown)]
-        rows = completion_rows(experience.select(chosen))[:: experience.rollouts.group_size]
-        images = [next(iter(experience.prompts.images[prompt]), None) for prompt in chosen]
+        rows = completion_rows(assessment.select(chosen))[:: assessment.rollouts.group_size]
+        images = [next(iter(assessment.prompts.images[prompt]), None) for prompt in chosen]
         pixels, text, step = (
             rendered(completion_figure(rows, images)),
             completion_markdown(rows),

@@ -1,4 +1,4 @@
-"""What every scheduler shares: one knob, moved in a straight line over a part of training."""
+"""What every scheduler shares: one setting, changed linearly over a part of training."""
 
 from __future__ import annotations
 
@@ -8,79 +8,80 @@ from collections.abc import Mapping
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from vlcal.errors import UserError
 from vlcal.modules import ReinforcementModule
-from vlcal.pipeline import Pipeline
+from vlcal.training.pipeline import Pipeline
 
 
 class KnobSchedule(Callback):
-    """Moves one knob of the pipeline before each training batch and logs where it stands.
+    """Sets one setting of the pipeline before each training batch and logs its value.
 
-    Up to `begin` the knob stands at its start, from `until` on at its end, on a straight line between.
+    The value is `start` up to `begin`, `end` from `until` on, and linear in between.
 
     Args:
-        start: Where the knob stands first.
-        end: Where it stands last.
-        begin: Share of training, in [0, 1], at which it begins to move.
-        until: Share of training, in [0, 1] and above `begin`, at which it has arrived.
+        start: First value.
+        end: Last value.
+        begin: Share of training, in [0, 1], at which the value begins to change.
+        until: Share of training, in [0, 1] and above `begin`, from which on it is the last one.
     """
 
     def __init__(self, start: list[float], end: list[float], begin: float = 0.0, until: float = 1.0) -> None:
         if not 0.0 <= begin < until <= 1.0:
-            raise ValueError(
+            raise UserError(
                 f"`begin` and `until` must be shares of training with 0 <= begin < until <= 1; got {begin} and {until}."
             )
         if len(start) != len(end):
-            raise ValueError(f"`end` must hold as many numbers as `start`; got {len(end)} and {len(start)}.")
+            raise UserError(f"`end` must hold as many numbers as `start`; got {len(end)} and {len(start)}.")
         self._start = start
         self._end = end
         self.begin = begin
         self.until = until
 
     @abstractmethod
-    def turn(self, pipeline: Pipeline, values: list[float]) -> None:
-        """Set the knob.
+    def set(self, pipeline: Pipeline, values: list[float]) -> None:
+        """Set the values.
 
         Raises:
-            ValueError: If this pipeline has no such knob, or it cannot stand there; says what to do.
+            UserError: If this pipeline has no such setting, or a value is out of range; says what to do.
         """
 
     @abstractmethod
-    def read(self, pipeline: Pipeline) -> Mapping[str, float]:
-        """Where the knob stands now, by name in the log."""
+    def get(self, pipeline: Pipeline) -> Mapping[str, float]:
+        """The values in force, by name in the log."""
 
     def values(self, progress: float) -> list[float]:
-        """Where the knob belongs when this share of training is done."""
+        """The values when this share of training is done."""
         along = min(max((progress - self.begin) / (self.until - self.begin), 0.0), 1.0)
         return [start + along * (end - start) for start, end in zip(self._start, self._end, strict=True)]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse what cannot be moved before anything heavy is done."""
+        """Refuse what cannot be set before anything heavy is done."""
         if stage == "fit":
             pipeline = pipeline_of(self, pl_module)
-            self.turn(pipeline, self._end)
-            self.turn(pipeline, self._start)
+            self.set(pipeline, self._end)
+            self.set(pipeline, self._start)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse a training without end, of which there are no shares."""
         if math.isnan(share_done(trainer)):
-            raise ValueError(
+            raise UserError(
                 "`trainer.max_steps`, or `trainer.max_epochs` with data that has a length, must say when training "
                 f"ends, since {type(self).__name__} moves over shares of it; got neither."
             )
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
-        """Move the knob."""
+        """Set the values of this batch."""
         pipeline = pipeline_of(self, pl_module)
-        self.turn(pipeline, self.values(share_done(trainer)))
-        figures = {f"train/schedule/{name}": value for name, value in self.read(pipeline).items()}
-        pl_module.log_dict(figures, batch_size=1)
+        self.set(pipeline, self.values(share_done(trainer)))
+        metrics = {f"train/schedule/{name}": value for name, value in self.get(pipeline).items()}
+        pl_module.log_dict(metrics, batch_size=1)
 
 
 def pipeline_of(callback: Callback, pl_module: LightningModule) -> Pipeline:
     """The pipeline of a module that has one."""
     pipeline = getattr(pl_module, "pipeline", None)
     if not isinstance(pipeline, Pipeline):
-        raise ValueError(
+        raise UserError(
             f"`{type(callback).__name__}` changes the pipeline of a module, and {type(pl_module).__name__} has none; "
             f"use it with {ReinforcementModule.__name__}."
         )
@@ -88,7 +89,7 @@ def pipeline_of(callback: Callback, pl_module: LightningModule) -> Pipeline:
 
 
 def share_done(trainer: Trainer) -> float:
-    """The share of training that lies behind, in [0, 1], towards whichever end comes first; NaN if there is no end."""
+    """The share of training that is done, in [0, 1], by the end that comes first; NaN if there is no end."""
     shares = []
     if trainer.max_steps > 0:
         shares.append(trainer.global_step / trainer.max_steps)

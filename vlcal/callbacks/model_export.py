@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from vlcal.errors import UserError
 from vlcal.modules import PolicyModule
 from vlcal.policy.folder import refuse_other_content, write_checkpoint_folder
 
@@ -28,7 +29,7 @@ class ModelExport(Callback):
         if stage != "fit":
             return
         if not isinstance(pl_module, PolicyModule):
-            raise ValueError(f"`ModelExport` writes the policy of a module, and {type(pl_module).__name__} has none.")
+            raise UserError(f"`ModelExport` writes the policy of a module, and {type(pl_module).__name__} has none.")
         refuse_other_content(self.folder)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""What every observer shares: it is handed the experience of each step and changes nothing that is learned."""
+"""What every observer shares: it is given the assessment of each step and changes nothing that is learned."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from vlcal.types import Experience
+from vlcal.errors import UserError
+from vlcal.types import Assessment
 
 
 class Observer(Callback):
-    """Looks at the experience that each step hands on.
+    """Is given `outputs["assessment"]`, the responses of each step of training, validation, testing and prediction.
 
     Deleting an observer changes no weight: none of them draws from a global generator or holds a gradient. On several
     ranks each sees its own share of the data.
     """
 
     @abstractmethod
-    def observe(self, trainer: Trainer, pl_module: LightningModule, experience: Experience, stage: str) -> None:
-        """Look at one step of a stage: train, val, test or predict."""
+    def observe(self, trainer: Trainer, pl_module: LightningModule, assessment: Assessment, stage: str) -> None:
+        """Take note of one step of a stage: train, val, test or predict."""
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -65,20 +66,20 @@ class Observer(Callback):
 
     @torch.no_grad()
     def _hand_on(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, stage: str) -> None:
-        experience = experience_in(outputs)
-        if experience is None:
-            raise ValueError(
-                f"`{type(self).__name__}` watches steps that hand on an `experience`, as those of ReinforcementModule "
+        assessment = assessment_in(outputs)
+        if assessment is None:
+            raise UserError(
+                f"`{type(self).__name__}` watches steps that hand on an `assessment`, as those of ReinforcementModule "
                 f"do; a step of {type(pl_module).__name__} handed on none. Take it out of "
                 "`trainer.callbacks` for this run."
             )
-        self.observe(trainer, pl_module, experience, stage)
+        self.observe(trainer, pl_module, assessment, stage)
 
 
-def experience_in(outputs: Any) -> Experience | None:
-    """The experience that a step handed on, if it did."""
-    found = outputs.get("experience") if isinstance(outputs, Mapping) else None
-    return found if isinstance(found, Experience) else None
+def assessment_in(outputs: Any) -> Assessment | None:
+    """The assessment that a step handed on, if it did."""
+    assessment = outputs.get("assessment") if isinstance(outputs, Mapping) else None
+    return assessment if isinstance(assessment, Assessment) else None
 
 
 def tensorboards(trainer: Trainer) -> list[Any]:

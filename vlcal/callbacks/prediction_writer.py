@@ -6,9 +6,7 @@ import hashlib
 import io
 import json
 import re
-import shutil
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 from jaxtyping import Float
@@ -16,9 +14,11 @@ from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
 from torch import Tensor
 
+from vlcal.callbacks.completions import completion_rows, vision_tokens
 from vlcal.callbacks.observer import Observer
-from vlcal.evaluation.completions import completion_rows, vision_tokens
-from vlcal.types import Experience, PromptBatch
+from vlcal.errors import UserError
+from vlcal.files import AtomicFile, write_whole
+from vlcal.types import Assessment, PromptBatch
 
 _OWN_IMAGE = re.compile(r"[0-9a-f]{20}\.png")
 
@@ -27,8 +27,8 @@ class PredictionWriter(Observer):
     """Writes every response of an evaluation, with confidences, verdicts and rewards, as strict JSON lines.
 
     What is absent or unknown is null. The images of the prompts go as PNG into the folder `NAME.images` beside the
-    file, equal ones once, and the rows name them relative to the file. File and images appear when they are complete,
-    in place of those of an earlier evaluation.
+    file, equal ones once, and the rows name them relative to the file. The file appears when it is complete, in place
+    of that of an earlier evaluation, whose other images go then.
 
     Args:
         path: The file. On several ranks each writes its own share, from the second rank on as `NAME.1.jsonl`, ...
@@ -37,10 +37,10 @@ class PredictionWriter(Observer):
 
     def __init__(self, path: Path, image_side: int = 512) -> None:
         if image_side < 0:
-            raise ValueError(f"`image_side` must be at least 0 pixels, where 0 keeps no image; got {image_side}.")
+            raise UserError(f"`image_side` must be at least 0 pixels, where 0 keeps no image; got {image_side}.")
         self.path = path
         self.image_side = image_side
-        self._file: TextIO | None = None
+        self._file: AtomicFile | None = None
         self._images: _ImageFolder | None = None
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -53,14 +53,14 @@ class PredictionWriter(Observer):
     def on_predict_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._open(trainer)
 
-    def observe(self, trainer: Trainer, pl_module: LightningModule, experience: Experience, stage: str) -> None:
+    def observe(self, trainer: Trainer, pl_module: LightningModule, assessment: Assessment, stage: str) -> None:
         if self._file is None or self._images is None:
             return
-        images = self._images.add(experience.prompts)
+        images = self._images.add(assessment.prompts)
         tokenizer = getattr(getattr(pl_module, "policy", None), "tokenizer", None)
-        tokens = vision_tokens(experience, tokenizer)
-        for number, row in enumerate(completion_rows(experience)):
-            row |= {"images": images[number // experience.rollouts.group_size], "vision_tokens": tokens[number]}
+        tokens = vision_tokens(assessment, tokenizer)
+        for number, row in enumerate(completion_rows(assessment)):
+            row |= {"images": images[number // assessment.rollouts.group_size], "vision_tokens": tokens[number]}
             self._file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -75,34 +75,24 @@ class PredictionWriter(Observer):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave nothing half-written behind."""
         if self._file is not None and self._images is not None:
-            self._file.close()
+            self._file.discard()
             self._file = None
-            self._partial(trainer).unlink(missing_ok=True)
             self._images.discard()
 
     def _open(self, trainer: Trainer) -> None:
-        partial, own = self._partial(trainer), self._own(trainer)
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        # Half a surrogate pair, which UTF-8 cannot hold, becomes its escape, which is how JSON spells it.
-        self._file = partial.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
+        own = self._own(trainer)
+        self._file = AtomicFile(own)
         self._images = _ImageFolder(own.with_name(f"{own.stem}.images"), self.image_side)
 
     def _publish(self, trainer: Trainer) -> None:
         if self._file is not None and self._images is not None:
-            self._file.close()
+            self._file.publish()  # its images are there already
             self._file = None
-            # In this order the file names only images that are there, whenever someone looks.
-            self._images.publish()
-            self._partial(trainer).replace(self._own(trainer))
             self._images.forget_others()
 
     def _own(self, trainer: Trainer) -> Path:
         rank = trainer.global_rank
         return self.path if rank == 0 else self.path.with_suffix(f".{rank}{self.path.suffix}")
-
-    def _partial(self, trainer: Trainer) -> Path:
-        own = self._own(trainer)
-        return own.with_name(f".{own.name}.partial")
 
 
 class _ImageFolder:
@@ -111,9 +101,8 @@ class _ImageFolder:
     def __init__(self, folder: Path, side: int) -> None:
         self._folder = folder
         self._side = side
-        self._partial = folder.with_name(f".{folder.name}.partial")
         self._names: set[str] = set()
-        shutil.rmtree(self._partial, ignore_errors=True)  # what a killed process left
+        self._added: list[Path] = []
 
     def add(self, prompts: PromptBatch) -> list[list[str]]:
         """For each prompt the paths of its images, relative to the folder that the file lies in."""
@@ -121,30 +110,26 @@ class _ImageFolder:
             return [[] for _ in prompts.images]
         return [[f"{self._folder.name}/{self._write(image)}" for image in images] for images in prompts.images]
 
-    def publish(self) -> None:
-        """Let the images appear."""
-        for name in sorted(self._names):
-            self._folder.mkdir(exist_ok=True)
-            (self._partial / name).replace(self._folder / name)
-        self.discard()
-
     def forget_others(self) -> None:
-        """Remove what only an earlier evaluation showed."""
+        """Remove the images that this evaluation did not show."""
         for path in self._folder.glob("*.png"):
             if path.name not in self._names and _OWN_IMAGE.fullmatch(path.name):
                 path.unlink()
 
     def discard(self) -> None:
-        """Remove what has not appeared yet."""
-        shutil.rmtree(self._partial, ignore_errors=True)
+        """Remove the images that this evaluation added."""
+        for path in self._added:
+            path.unlink()
 
     def _write(self, image: Float[Tensor, "3 H W"]) -> str:
         content = _png(image, self._side)
         name = f"{hashlib.sha256(content).hexdigest()[:20]}.png"
         if name not in self._names:
             self._names.add(name)
-            self._partial.mkdir(exist_ok=True)
-            (self._partial / name).write_bytes(content)
+            path = self._folder / name
+            if not path.exists():
+                write_whole(path, content)
+                self._added.append(path)
         return name
 
 

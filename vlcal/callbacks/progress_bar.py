@@ -1,4 +1,4 @@
-"""Progress with the figures that matter here."""
+"""Progress with reward, accuracy and ECE."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.trainer.states import TrainerFn
 
 from vlcal.callbacks.knob_schedule import share_done
-from vlcal.callbacks.observer import experience_in
-from vlcal.evaluation import Outcomes, summarize
+from vlcal.callbacks.observer import assessment_in
+from vlcal.errors import UserError
+from vlcal.evaluation.metrics.training import Outcomes, summarize
 
 
 class Step(NamedTuple):
-    """What one training batch came to."""
+    """The results of one training batch."""
 
     outcomes: Outcomes
     reward: float
@@ -29,14 +30,14 @@ class ProgressBar(RichProgressBar):
     """Shows reward, accuracy, ECE, completion tokens per second and the time left of the whole training.
 
     Args:
-        steps: Latest training batches that the figures are averaged over.
+        steps: Latest training batches that the metrics are computed over.
         refresh_rate: Training batches from one refresh to the next; 0 shows nothing.
         leave: Keep the bar of each epoch on the screen.
     """
 
     def __init__(self, steps: int = 10, refresh_rate: int = 1, leave: bool = False) -> None:
         if steps < 1:
-            raise ValueError(f"`steps` must be at least 1; got {steps}.")
+            raise UserError(f"`steps` must be at least 1; got {steps}.")
         super().__init__(refresh_rate=refresh_rate, leave=leave)
         self._latest: deque[Step] = deque(maxlen=steps)
         self._began = self._batch_began = 0.0
@@ -55,13 +56,13 @@ class ProgressBar(RichProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        experience = experience_in(outputs)
-        if experience is not None:
+        assessment = assessment_in(outputs)
+        if assessment is not None:
             self._latest.append(
                 Step(
-                    outcomes=Outcomes.of(experience),
-                    reward=float(experience.rewards.total.mean()),
-                    tokens=int(experience.rollouts.mask.sum()),
+                    outcomes=Outcomes.of(assessment),
+                    reward=float(assessment.rewards.total.mean()),
+                    tokens=int(assessment.rollouts.mask.sum()),
                     seconds=time.monotonic() - self._batch_began,
                 )
             )
@@ -70,18 +71,18 @@ class ProgressBar(RichProgressBar):
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        """The figures to show."""
+        """The metrics to show."""
         shown = super().get_metrics(trainer, pl_module)
         shown.pop("v_num", None)
         if trainer.state.fn != TrainerFn.FITTING:
             return shown
         if self._latest:
-            judged = summarize(Outcomes.join([step.outcomes for step in self._latest]))
+            metrics = summarize(Outcomes.join([step.outcomes for step in self._latest]))
             seconds = max(sum(step.seconds for step in self._latest), 1e-9)
             shown |= {
                 "reward": sum(step.reward for step in self._latest) / len(self._latest),
-                "accuracy": judged["accuracy"],
-                "ece": judged["ece"],
+                "accuracy": metrics["accuracy"],
+                "ece": metrics["ece"],
                 "tokens/s": f"{sum(step.tokens for step in self._latest) / seconds:.0f}",
             }
         return shown | {"left": self._left(trainer)}
@@ -90,7 +91,7 @@ class ProgressBar(RichProgressBar):
         """The time left at the pace since training began, evaluations included."""
         done = share_done(trainer)
         made = done - self._began_at
-        if not made > 0:  # nothing is done yet, or there is no end
+        if not made > 0:  # no batch is done yet, or training has no end
             return "?"
         seconds = (time.monotonic() - self._began) * (1 - done) / made
         return str(timedelta(seconds=round(seconds)))

@@ -1,4 +1,4 @@
-"""The knobs that can be moved over training."""
+"""The settings that can be scheduled over training."""
 
 from __future__ import annotations
 
@@ -6,100 +6,101 @@ from collections.abc import Mapping
 
 from vlcal.advantages import UniformReweighter
 from vlcal.callbacks.knob_schedule import KnobSchedule
+from vlcal.errors import UserError
 from vlcal.perturbations import Mixture
-from vlcal.pipeline import Pipeline
+from vlcal.training.pipeline import Pipeline
 
 
 class StrengthSchedule(KnobSchedule):
-    """Moves `pipeline.perturbation.strength`: how much of the image is taken away to see who notices.
+    """Schedules `pipeline.perturbation.strength`: how strongly the image is perturbed.
 
     Args:
         start: Strength at first, in [0, 1].
         end: Strength at last, in [0, 1].
-        begin: Share of training, in [0, 1], at which it begins to move.
-        until: Share of training, in [0, 1] and above `begin`, at which it has arrived.
+        begin: Share of training, in [0, 1], at which it begins to change.
+        until: Share of training, in [0, 1] and above `begin`, from which on it is the last one.
     """
 
     def __init__(self, start: float, end: float, begin: float = 0.0, until: float = 1.0) -> None:
         super().__init__([start], [end], begin, until)
 
-    def turn(self, pipeline: Pipeline, values: list[float]) -> None:
+    def set(self, pipeline: Pipeline, values: list[float]) -> None:
         (pipeline.perturbation.strength,) = values
 
-    def read(self, pipeline: Pipeline) -> Mapping[str, float]:
+    def get(self, pipeline: Pipeline) -> Mapping[str, float]:
         return {"perturbation_strength": pipeline.perturbation.strength}
 
 
 class MixtureSchedule(KnobSchedule):
-    """Moves `pipeline.perturbation.weights`: how often each member of a Mixture is drawn.
+    """Schedules `pipeline.perturbation.weights`: how often each member of a Mixture is drawn.
 
     Args:
         start: Weights at first, one per member, at least 0 and not all 0.
         end: Weights at last, likewise.
-        begin: Share of training, in [0, 1], at which they begin to move.
-        until: Share of training, in [0, 1] and above `begin`, at which they have arrived.
+        begin: Share of training, in [0, 1], at which they begin to change.
+        until: Share of training, in [0, 1] and above `begin`, from which on they are the last ones.
     """
 
     def __init__(self, start: list[float], end: list[float], begin: float = 0.0, until: float = 1.0) -> None:
         super().__init__(start, end, begin, until)
 
-    def turn(self, pipeline: Pipeline, values: list[float]) -> None:
+    def set(self, pipeline: Pipeline, values: list[float]) -> None:
         mixture(pipeline).weights = values
 
-    def read(self, pipeline: Pipeline) -> Mapping[str, float]:
+    def get(self, pipeline: Pipeline) -> Mapping[str, float]:
         return {f"mixture_weight_{number}": weight for number, weight in enumerate(mixture(pipeline).weights)}
 
 
 class ReweightingSchedule(KnobSchedule):
-    """Moves `pipeline.reweighter.strength`: how far the advantage of a token may be moved.
+    """Schedules `pipeline.reweighter.strength`: how far the advantage of a token may be changed.
 
     Args:
         start: Strength at first, in [0, 1].
         end: Strength at last, in [0, 1].
-        begin: Share of training, in [0, 1], at which it begins to move.
-        until: Share of training, in [0, 1] and above `begin`, at which it has arrived.
+        begin: Share of training, in [0, 1], at which it begins to change.
+        until: Share of training, in [0, 1] and above `begin`, from which on it is the last one.
     """
 
     def __init__(self, start: float, end: float, begin: float = 0.0, until: float = 1.0) -> None:
         super().__init__([start], [end], begin, until)
 
-    def turn(self, pipeline: Pipeline, values: list[float]) -> None:
+    def set(self, pipeline: Pipeline, values: list[float]) -> None:
         reweighter = pipeline.reweighter
         if not hasattr(reweighter, "strength"):
             why = "leaves every advantage as it is" if isinstance(reweighter, UniformReweighter) else "has no range"
-            raise ValueError(
+            raise UserError(
                 f"`pipeline.reweighter` must have a `strength` to be scheduled, and {type(reweighter).__name__} has "
                 f"none: it {why}. Use VisualCertaintyReweighter, or take the schedule out of `trainer.callbacks`."
             )
         (reweighter.strength,) = values
 
-    def read(self, pipeline: Pipeline) -> Mapping[str, float]:
+    def get(self, pipeline: Pipeline) -> Mapping[str, float]:
         return {"reweighting_strength": getattr(pipeline.reweighter, "strength", 0.0)}
 
 
 class RewardWeightSchedule(KnobSchedule):
-    """Moves the weight of one reward in the total.
+    """Schedules the weight of one reward in the total.
 
     Args:
         name: Name of the reward in `pipeline.rewards`.
         start: Weight at first.
         end: Weight at last.
-        begin: Share of training, in [0, 1], at which it begins to move.
-        until: Share of training, in [0, 1] and above `begin`, at which it has arrived.
+        begin: Share of training, in [0, 1], at which it begins to change.
+        until: Share of training, in [0, 1] and above `begin`, from which on it is the last one.
     """
 
     def __init__(self, name: str, start: float, end: float, begin: float = 0.0, until: float = 1.0) -> None:
         super().__init__([start], [end], begin, until)
         self.name = name
 
-    def turn(self, pipeline: Pipeline, values: list[float]) -> None:
+    def set(self, pipeline: Pipeline, values: list[float]) -> None:
         if self.name not in pipeline.rewards:
-            raise ValueError(
+            raise UserError(
                 f"`name` must be one of the rewards of the pipeline, {', '.join(pipeline.rewards)}; got {self.name!r}."
             )
         (pipeline.rewards[self.name].weight,) = values
 
-    def read(self, pipeline: Pipeline) -> Mapping[str, float]:
+    def get(self, pipeline: Pipeline) -> Mapping[str, float]:
         return {f"reward_weight_{self.name}": pipeline.rewards[self.name].weight}
 
 
@@ -107,7 +108,7 @@ def mixture(pipeline: Pipeline) -> Mixture:
     """The mixture of a pipeline whose perturbation is one."""
     perturbation = pipeline.perturbation
     if not isinstance(perturbation, Mixture):
-        raise ValueError(
+        raise UserError(
             f"`pipeline.perturbation` must be a Mixture for its weights to be scheduled; got "
             f"{type(perturbation).__name__}. Put it into a Mixture, or use StrengthSchedule."
         )

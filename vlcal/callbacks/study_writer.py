@@ -15,19 +15,19 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from vlcal.callbacks.observer import Observer
-from vlcal.evaluation.probes import Probe
-from vlcal.evaluation.readouts import Readout
-from vlcal.evaluation.study import Study
-from vlcal.evaluation.summary import known_auroc
+from vlcal.errors import UserError
+from vlcal.evaluation.metrics import auroc
+from vlcal.evaluation.metrics.training import TRUTHS
+from vlcal.files import write_whole
 from vlcal.modules import ReinforcementModule
-from vlcal.pipeline import draw_seed
-from vlcal.types import Experience
-
-TRUTHS = {"overall": "correct", "visual": "read_right", "reasoning": "reasoned_right"}
+from vlcal.probes import Probe, Readout
+from vlcal.probes.study import Study
+from vlcal.training.sampling import draw_seed
+from vlcal.types import Assessment
 
 
 class StudyWriter(Observer):
-    """Asks more of the responses of an evaluation and writes what came out when it ends.
+    """Runs experiments on the responses of an evaluation and writes the results when it ends.
 
     The file appears when it is complete, in place of that of an earlier evaluation.
 
@@ -42,42 +42,42 @@ class StudyWriter(Observer):
 
     @abstractmethod
     def ask(self, study: Study) -> Mapping[str, Tensor]:
-        """Figures of each response, by name."""
+        """Results of each response, by name."""
 
     @abstractmethod
     def written(self, ids: list[str], columns: Mapping[str, Tensor]) -> str:
-        """What the file holds, from the figures of all responses."""
+        """The content of the file, from the columns of all responses."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse, before anything heavy is done, a module that has no policy to ask.
 
         Raises:
-            ValueError: If it is no ReinforcementModule.
+            UserError: If it is no ReinforcementModule.
         """
         if not isinstance(pl_module, ReinforcementModule):
-            raise ValueError(
+            raise UserError(
                 f"`{type(self).__name__}` needs the policy and the pipeline of a ReinforcementModule, to ask again; "
                 f"{type(pl_module).__name__} is none. Take it out of `trainer.callbacks` for this run."
             )
 
-    def observe(self, trainer: Trainer, pl_module: LightningModule, experience: Experience, stage: str) -> None:
+    def observe(self, trainer: Trainer, pl_module: LightningModule, assessment: Assessment, stage: str) -> None:
         if stage == "train":
             return
         assert isinstance(pl_module, ReinforcementModule)  # as `setup` made sure
         sampling = pl_module.sampling
-        with pl_module.pipeline.looking():
+        with pl_module.pipeline.preserve_state():
             study = Study(
                 pl_module.policy,
                 pl_module.pipeline,
                 sampling.validation,
-                experience,
-                pl_module.policy.encode(experience.prompts, pl_module.pipeline.reader.grammar),
+                assessment,
+                pl_module.policy.encode(assessment.prompts, pl_module.pipeline.reader.grammar),
                 draw_seed(sampling.seed, "study"),
-                sampling.token_budget,
+                pl_module.update.token_budget,
             )
             for name, values in self.ask(study).items():
                 self._columns[name].append(values.detach().float().cpu())
-        self._ids += [experience.prompts.ids[owner] for owner in study.owners]
+        self._ids += [assessment.prompts.ids[owner] for owner in study.prompt_index]
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._forget()
@@ -98,9 +98,8 @@ class StudyWriter(Observer):
         self._publish(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leave nothing half-written behind."""
+        """Keep nothing of an evaluation that failed."""
         self._forget()
-        self._partial(trainer).unlink(missing_ok=True)
 
     def _forget(self) -> None:
         self._columns.clear()
@@ -110,24 +109,16 @@ class StudyWriter(Observer):
         if not self._ids:
             return
         text = self.written(self._ids, {name: torch.cat(parts) for name, parts in self._columns.items()})
-        partial = self._partial(trainer)
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        # Half a surrogate pair, which UTF-8 cannot hold, becomes its escape, which is how JSON spells it.
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-        partial.replace(self._own(trainer))
+        write_whole(self._own(trainer), text)
         self._forget()
 
     def _own(self, trainer: Trainer) -> Path:
         rank = trainer.global_rank
         return self.path if rank == 0 else self.path.with_suffix(f".{rank}{self.path.suffix}")
 
-    def _partial(self, trainer: Trainer) -> Path:
-        own = self._own(trainer)
-        return own.with_name(f".{own.name}.partial")
-
 
 class ProbeWriter(StudyWriter):
-    """Runs probes and writes what they found as one JSON object: name of the probe -> its summary.
+    """Runs probes and writes their summaries as one JSON object, by the name of the probe.
 
     `vlcal report` finds the file beside the predictions if it is named like them: after.jsonl, after.probes.json.
 
@@ -141,8 +132,8 @@ class ProbeWriter(StudyWriter):
         self.probes = _named("probes", probes)
 
     def ask(self, study: Study) -> Mapping[str, Tensor]:
-        found = {name: probe(study) for name, probe in self.probes.items()}
-        return {f"{name}/{column}": values for name, columns in found.items() for column, values in columns.items()}
+        results = {name: probe(study) for name, probe in self.probes.items()}
+        return {f"{name}/{column}": values for name, columns in results.items() for column, values in columns.items()}
 
     def written(self, ids: list[str], columns: Mapping[str, Tensor]) -> str:
         summaries: dict[str, Any] = {}
@@ -156,9 +147,9 @@ class ProbeWriter(StudyWriter):
 class ReadoutWriter(StudyWriter):
     """Reads confidences out of each response in several ways and writes them side by side, one JSON line per response.
 
-    A line holds id, correct, read_right, reasoned_right, and NAME_KIND for each readout and kind of confidence, null
-    where there is none: `vlcal score` takes the file with `--confidence NAME_overall`. The AUROC of each is logged,
-    where a response without the confidence counts as the least sure.
+    A line holds id, correct, perception_correct, reasoning_correct, and NAME_KIND for each readout and kind of
+    confidence, null where there is none: `vlcal score` takes the file with `--confidence NAME_overall`. The AUROC of
+    each is logged, and is that of `vlcal score` for the same file.
 
     Args:
         path: The JSON Lines file.
@@ -170,17 +161,17 @@ class ReadoutWriter(StudyWriter):
         self.readouts = _named("readouts", readouts)
 
     def ask(self, study: Study) -> Mapping[str, Tensor]:
-        said = study.experience.responses
+        said = study.assessment.responses
         columns = {name: getattr(said, name) for name in TRUTHS.values()}
         for name, readout in self.readouts.items():
             columns |= {f"{name}_{kind}": values for kind, values in readout(study).items()}
         return columns
 
     def written(self, ids: list[str], columns: Mapping[str, Tensor]) -> str:
+        decimals = {key: _decimals(values) for key, values in columns.items()}
         lines = []
         for row, name in enumerate(ids):
-            figures = {key: float(values[row]) for key, values in columns.items()}
-            known = {key: round(value, 6) if math.isfinite(value) else None for key, value in figures.items()}
+            known = {key: None if math.isnan(values[row]) else values[row] for key, values in decimals.items()}
             lines.append(json.dumps({"id": name, **known}, ensure_ascii=False, allow_nan=False) + "\n")
         return "".join(lines)
 
@@ -193,23 +184,28 @@ class ReadoutWriter(StudyWriter):
         super().on_test_epoch_end(trainer, pl_module)
 
     def _log(self, pl_module: LightningModule, stage: str) -> None:
-        columns = {name: torch.cat(parts) for name, parts in self._columns.items()}
-        figures = {}
+        columns = {name: _decimals(torch.cat(parts)) for name, parts in self._columns.items()}
+        metrics = {}
         for name, values in columns.items():
             truth = columns.get(TRUTHS.get(name.rpartition("_")[2], ""))
             if truth is not None:
-                figures[f"{stage}/readout/{name}/auroc"] = known_auroc(values, truth)
-        pl_module.log_dict({name: value for name, value in figures.items() if not math.isnan(value)})
+                metrics[f"{stage}/readout/{name}/auroc"] = auroc(values, truth)
+        pl_module.log_dict({name: value for name, value in metrics.items() if not math.isnan(value)})
+
+
+def _decimals(values: Tensor) -> list[float]:
+    """The values as the file holds them, to six decimals, so that metrics of both see the same ties; NaN: none."""
+    return [round(value, 6) if math.isfinite(value) else math.nan for value in values.tolist()]
 
 
 Part = TypeVar("Part")
 
 
 def _named(setting: str, parts: Mapping[str, Part]) -> dict[str, Part]:
-    """The parts, if there are some and their names can be told from what they find."""
+    """The parts, if there is one at least and no name holds the slash that separates it from a column."""
     bad = [name for name in parts if not name or "/" in name]
     if bad or not parts:
-        raise ValueError(
+        raise UserError(
             f"`{setting}` must map a name without a slash to each part, one at least; got {bad or 'none at all'}."
         )
     return dict(parts)

@@ -7,6 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from vlcal.advantages import AdvantageReweighter
 from vlcal.callbacks.knob_schedule import pipeline_of
 from vlcal.certainty import CertaintyEstimator
+from vlcal.errors import UserError
 from vlcal.perturbations import Perturbation
 
 FAMILIES: dict[str, type] = {
@@ -19,7 +20,7 @@ FAMILIES: dict[str, type] = {
 class UsePart(Callback):
     """Puts a part into the pipeline, in place of the one that `model` was configured with.
 
-    Stands before a schedule that moves the part.
+    In `trainer.callbacks` it comes before a schedule of the part.
 
     Args:
         slot: Where it goes: perturbation, certainty or reweighter.
@@ -28,10 +29,10 @@ class UsePart(Callback):
 
     def __init__(self, slot: str, part: Perturbation | CertaintyEstimator | AdvantageReweighter) -> None:
         if slot not in FAMILIES:
-            raise ValueError(f"`slot` must be one of {', '.join(FAMILIES)}; got {slot!r}.")
+            raise UserError(f"`slot` must be one of {', '.join(FAMILIES)}; got {slot!r}.")
         if not isinstance(part, FAMILIES[slot]):
             family = FAMILIES[slot].__name__
-            raise ValueError(
+            raise UserError(
                 f"`part` must be a {family} to go into the slot `{slot}`; got {type(part).__name__}. Name the slot of "
                 f"its own family, or another part."
             )

@@ -1,4 +1,4 @@
-"""Evidence to certainty: how sure the policy was of what it saw, with no label."""
+"""Evidence to certainty: how certain the policy was of what it saw, without a label."""
 
 from vlcal.certainty.base import CertaintyEstimator, ConstantCertainty
 from vlcal.certainty.labelers import BatchLabeler, GroupLabeler, SoftLabeler, WindowLabeler

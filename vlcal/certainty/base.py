@@ -6,14 +6,16 @@ from abc import ABC, abstractmethod
 
 import torch
 
+from vlcal.errors import UserError
 from vlcal.types import Certainty, Evidence, Responses, Rollouts
 
 
 class CertaintyEstimator(ABC):
-    """Infers from what was measured how sure the policy was of what it saw.
+    """Infers from what was measured how certain the policy was of what it saw.
 
-    Its soft labels are the target of the visual confidence and steer the advantages of the vision tokens. Nobody's
-    opinion of the image goes into it, and no gradient passes through it.
+    Its soft labels are the target of the visual confidence and steer the advantages of the vision tokens. No annotation
+    of the image goes into them, and no gradient passes through them. A member that remembers something between steps is
+    `Stateful`.
     """
 
     @abstractmethod
@@ -22,7 +24,7 @@ class CertaintyEstimator(ABC):
 
 
 class ConstantCertainty(CertaintyEstimator):
-    """Calls every vision part equally certain, whatever was measured.
+    """Calls every vision part equally certain, whatever was measured. The null member.
 
     Args:
         value: The certainty of every vision token and every response, in [0, 1]; 0.5 says nothing either way.
@@ -30,7 +32,7 @@ class ConstantCertainty(CertaintyEstimator):
 
     def __init__(self, value: float = 0.5) -> None:
         if not 0.0 <= value <= 1.0:
-            raise ValueError(f"`value` must lie in [0, 1] like every certainty; got {value}.")
+            raise UserError(f"`value` must lie in [0, 1] like every certainty; got {value}.")
         self.value = value
 
     def __call__(self, evidence: Evidence, rollouts: Rollouts, responses: Responses) -> Certainty:

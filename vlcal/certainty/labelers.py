@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlcal.errors import UserError
 from vlcal.functional.certainty import soft_label_batch, soft_label_group, soft_label_window
 from vlcal.functional.masked import masked_mean, masked_std
+from vlcal.parts import Stateful
 
 
 class SoftLabeler(ABC):
-    """Turns scores of any scale into labels in (0, 1) by comparing each with others."""
+    """Turns scores S of any scale into labels `sigmoid((S - mean S) / std S)`, in (0, 1).
+
+    Members differ in what scores the mean and the standard deviation are of.
+    """
 
     @abstractmethod
     def __call__(self, score: Float[Tensor, " N"], group_size: int) -> Float[Tensor, " N"]:
@@ -37,11 +44,10 @@ class GroupLabeler(SoftLabeler):
         return soft_label_group(score, group_size)
 
 
-class WindowLabeler(SoftLabeler):
+class WindowLabeler(SoftLabeler, Stateful):
     """Compares with the latest scores of this and earlier steps, so that a small batch has something to stand against.
 
-    The window is the one memory a part may keep between steps: save and load it with the run. Every call feeds it, so
-    give validation a labeler of its own.
+    It remembers its window: saved and loaded with the run, put back after a validation.
 
     Args:
         size: Number of latest scores to compare with, at least 2.
@@ -49,7 +55,7 @@ class WindowLabeler(SoftLabeler):
 
     def __init__(self, size: int = 1024) -> None:
         if size < 2:
-            raise ValueError(f"`size` must be at least 2, since one score has nothing to be compared with; got {size}.")
+            raise UserError(f"`size` must be at least 2, since one score has nothing to be compared with; got {size}.")
         self.size = size
         self._scores: deque[float] = deque(maxlen=size)
 
@@ -60,10 +66,11 @@ class WindowLabeler(SoftLabeler):
         every = torch.ones_like(window, dtype=torch.bool)
         return soft_label_window(score, masked_mean(window, every), masked_std(window, every))
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Any]:
         """The window, oldest score first."""
         return {"scores": torch.tensor(self._scores, dtype=torch.float64)}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved window; of a longer one the latest scores are kept."""
-        self._scores = deque(state["scores"].tolist(), maxlen=self.size)
+        if "scores" in state:
+            self._scores = deque(state["scores"].tolist(), maxlen=self.size)

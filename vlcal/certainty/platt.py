@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,18 +13,21 @@ from torch import Tensor
 
 from vlcal.certainty.base import CertaintyEstimator
 from vlcal.certainty.visual import KLEntropyCertainty
+from vlcal.errors import UserError
+from vlcal.parts import Stateful, fresh_defaults, load_states, states_of
 from vlcal.types import Certainty, Evidence, Responses, Rollouts
 
 ENOUGH = 64
 
 
-class PlattCertainty(CertaintyEstimator):
+class PlattCertainty(CertaintyEstimator, Stateful):
     """The probability that the answer is right, given the score of another estimator. Platt (1999).
 
     A label normalised over a batch says which responses saw better than others, on no scale: its mean is a half
     however many are right, it never comes near 0 or 1, and so it pulls the visual confidence away from calibration. A
     logistic regression of the verified answers on the score, over recent responses, puts the same ranking on the scale
-    of probability. It needs no label that the accuracy reward does not need, and nobody's opinion of the image.
+    of probability: `P(correct | S) = sigmoid(a S + b)`, with a and b of the greatest likelihood under an L2 penalty on
+    a. It needs no label that the accuracy reward does not need, and no judgement of the image.
 
     It remembers recent responses, so a step can be replayed only with its state. Until both right and wrong answers are
     among 64 responses, the label of the other estimator stands.
@@ -33,9 +37,10 @@ class PlattCertainty(CertaintyEstimator):
         size: Recent responses that the regression is fitted to.
     """
 
+    @fresh_defaults
     def __init__(self, estimator: CertaintyEstimator = KLEntropyCertainty(), size: int = 1024) -> None:
         if size < ENOUGH:
-            raise ValueError(f"`size` must be at least {ENOUGH} responses, or the fit follows chance; got {size}.")
+            raise UserError(f"`size` must be at least {ENOUGH} responses, or the fit follows chance; got {size}.")
         self.estimator = estimator
         self.size = size
         self._recent: Float[Tensor, "n 2"] = torch.empty(0, 2)
@@ -55,9 +60,10 @@ class PlattCertainty(CertaintyEstimator):
         return replace(certainty, response=torch.sigmoid(slope * certainty.score + offset))
 
     def state_dict(self) -> dict[str, Any]:
-        """The recent responses."""
-        return {"recent": self._recent}
+        """The recent responses, and what the other estimator remembers."""
+        return {"recent": self._recent, **states_of({"estimator": self.estimator})}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Remember those of another run."""
-        self._recent = state["recent"]
+        self._recent = state.get("recent", self._recent)
+        load_states({"estimator": self.estimator}, state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vlcal.cli import figures_of
+from vlcal.commands.trainer import figures_of
 from vlcal.demo import demonstrate
 
 

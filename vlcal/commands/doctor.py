@@ -1,4 +1,4 @@
-"""`vlcal doctor`: what would go wrong in a run, before hours are spent on it."""
+"""`vlcal doctor`: checks a run before it starts."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from vlcal.cli import Cli
+from vlcal.commands.trainer import Cli
 from vlcal.data import ImageSize
+from vlcal.errors import UserError
 from vlcal.modules import ReinforcementModule
 from vlcal.policy import FrozenCopy, TransformersEngine
-from vlcal.policy.footprint import Footprint, Workload, footprint
-from vlcal.policy.lengths import PromptLength, PromptRuler, load_processor
-from vlcal.policy.memory import Skeleton
+from vlcal.policy.memory.footprint import Footprint, Workload, footprint
+from vlcal.policy.memory.lengths import PromptLength, PromptRuler
+from vlcal.policy.memory.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from lightning.pytorch.cli import LightningArgumentParser
     from torch import nn
 
-    from vlcal.optimization import Optimization
+    from vlcal.training.optimization import Optimization
     from vlcal.types import PromptBatch
 
 GIB = 2**30
-LOOKED_AT = 8  # the longest prompts, which pass through the processor
+MEASURED = 8  # the longest prompts, whose length the processor gives
 NAMED = 5  # prompts that a finding names
-PROBE = 1 << 16  # numbers of the weight whose optimizer state is measured
-ROOMY = 0.95  # share of a card beyond which a footprint is too close to call
+PROBE = 1 << 16  # size of the weight whose optimizer state is measured
+ROOMY = 0.95  # share of the GPU memory that an estimate may fill
 
 
 def doctor(args: list[str]) -> None:
@@ -43,41 +44,41 @@ def doctor(args: list[str]) -> None:
     """
     console, cli = Console(highlight=False), Prepared(args)
     module, card = sampled_here(cli.model), cli.card()
-    skeleton, processor = Skeleton(module.spec), load_processor(module.spec)
+    skeleton, processor = Skeleton(module.spec), module.spec.processor()
     console.print(f"checkpoint  {module.spec.path}: {skeleton.count / 1e9:.2f} B weights")
     ruler = PromptRuler(processor, skeleton.config.image_token_id, module.pipeline.reader.grammar)
-    reading = Reading(cli)
-    longest = ruler.longest(reading.batches(), LOOKED_AT)
-    console.print(f"data        {reading.prompts} prompts can be read, {len(reading.bad)} batches cannot")
-    findings = reading.findings()
+    survey = PromptSurvey(cli)
+    longest = ruler.longest(survey.batches(), MEASURED)
+    console.print(f"data        {survey.prompts} prompts can be read, {len(survey.bad)} batches cannot")
+    findings = survey.findings()
     if longest:
         lengths = sorted(((ruler.length(prompt), prompt) for prompt in longest), key=lambda one: -one[0].tokens)
-        work = workload(module, [length for length, _ in lengths], reading.batch_size, cli.trainer.world_size)
+        work = workload(module, [length for length, _ in lengths], survey.batch_size, cli.trainer.world_size)
         taken = footprint(skeleton, work, optimizer_bytes(module.optimization, skeleton.learning), card)
         console.print(_lengths(lengths), _table(taken, card))
         findings += [*_too_long(ruler, lengths, work, skeleton), *_too_large(taken, card)]
         if not findings:
-            findings += measure(module, lengths[0][1], reading.batch_size, console)
+            findings += measure(module, lengths[0][1], survey.batch_size, console)
     console.print("\n".join(findings) or "verdict     nothing was found that must be changed", soft_wrap=True)
     if findings:
         sys.exit(1)
 
 
 def sampled_here(model: object) -> ReinforcementModule:
-    """The model, if it is one whose memory can be told.
+    """The model, if its memory can be estimated.
 
     Raises:
-        ValueError: If not.
+        UserError: If not.
     """
     if isinstance(model, ReinforcementModule) and isinstance(model.sampling.training, TransformersEngine):
         return model
-    raise ValueError(
+    raise UserError(
         f"`model` must be a ReinforcementModule whose engine has `max_new_tokens`; got {type(model).__name__}."
     )
 
 
 def measure(module: ReinforcementModule, longest: PromptBatch, prompts: int, console: Console) -> list[str]:
-    """Say what a real step on the longest prompt takes of the GPU; a finding where it does not suffice."""
+    """Measure the GPU memory of a real step on the longest prompt; a finding where it does not suffice."""
     if not torch.cuda.is_available():
         console.print("measured    nothing: there is no GPU here, and the memory above is an estimate")
         return []
@@ -93,30 +94,30 @@ def measure(module: ReinforcementModule, longest: PromptBatch, prompts: int, con
 
 
 class Prepared(Cli):
-    """Everything that `vlcal fit` would make of the same arguments, made and not run."""
+    """What `vlcal fit` would build from the same arguments, without the run."""
 
     def __init__(self, args: list[str]) -> None:
         super().__init__(args, run=False)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add what only this command asks for."""
+        """Add the argument of this command alone."""
         parser.add_argument("--memory", type=float | None, default=None, help="Memory of the card in GB; 16 for 16 GB.")
 
     def card(self) -> int:
-        """Bytes of the card.
+        """Bytes of the GPU.
 
         Raises:
-            ValueError: If nobody knows.
+            UserError: If neither `--memory` nor a GPU gives them.
         """
         if self.config["memory"] is not None:
             return int(self.config["memory"] * GIB)
         if not torch.cuda.is_available():
-            raise ValueError("`--memory` must be the memory of the card in GB, since there is no GPU here to ask.")
+            raise UserError("`--memory` must be the memory of the card in GB, since there is no GPU here to ask.")
         return torch.cuda.mem_get_info()[1]
 
 
-class Reading:
-    """Reads all prompts of a run once, and notes what cannot be read.
+class PromptSurvey:
+    """Reads all prompts of a run once, and collects the errors.
 
     Args:
         cli: The run.
@@ -136,7 +137,7 @@ class Reading:
         self.bad: list[str] = []
 
     def batches(self) -> Iterator[PromptBatch]:
-        """All batches that can be read."""
+        """All batches without errors."""
         for loader in self.loaders:
             batches = iter(loader)
             while True:
@@ -152,14 +153,14 @@ class Reading:
                 yield batch
 
     def findings(self) -> list[str]:
-        """What cannot be read, and what to do about it."""
+        """The errors, as findings."""
         if not self.prompts:
             return ["change      data: no prompt could be read"]
         return [f"change      data: {message}" for message in self.bad[:NAMED]]
 
 
 def workload(module: ReinforcementModule, lengths: list[PromptLength], prompts: int, ranks: int) -> Workload:
-    """The largest step that a module can meet with these prompts."""
+    """The largest step of a module with these prompts."""
     sampling = module.sampling
     return Workload(
         prompts=prompts,
@@ -168,16 +169,16 @@ def workload(module: ReinforcementModule, lengths: list[PromptLength], prompts: 
         pixel_values=max(length.pixel_values for length in lengths),
         group_size=sampling.group_size,
         completion_tokens=sampling.training.max_new_tokens,  # type: ignore[attr-defined]  # as `sampled_here` made sure
-        token_budget=sampling.token_budget,
+        token_budget=module.update.token_budget,
         copies=module.pipeline.copies,
-        anchored=module.reference.anchor > 0,
-        second_copy=isinstance(module.reference, FrozenCopy),
+        anchored=module.update.reference_kl.needs_reference,
+        second_copy=isinstance(module.update.reference, FrozenCopy),
         ranks=ranks,
     )
 
 
 def optimizer_bytes(optimization: Optimization, weights: list[nn.Parameter]) -> int:
-    """What the optimizer keeps of these weights, found by letting it take one step with a small weight like each."""
+    """Bytes of optimizer state for these weights, measured in one step on a small weight of each dtype."""
     rates: dict[tuple[int, torch.dtype], float] = {}
     for weight in weights:
         size = min(weight.numel(), PROBE)
@@ -194,7 +195,7 @@ def optimizer_bytes(optimization: Optimization, weights: list[nn.Parameter]) -> 
 def _too_long(
     ruler: PromptRuler, lengths: list[tuple[PromptLength, PromptBatch]], work: Workload, skeleton: Skeleton
 ) -> list[str]:
-    """Prompts that leave no room for a completion, and the bound on pixels under which they would."""
+    """Prompts that leave no room for a completion, with the bound on pixels under which they do."""
     positions = getattr(skeleton.config.get_text_config(), "max_position_embeddings", work.token_budget)
     room = min(work.token_budget, positions) - work.completion_tokens
     findings = []

@@ -7,6 +7,8 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
+from vlcal.errors import UserError
+
 if TYPE_CHECKING:
     from vlcal.policy import Policy, PolicySpec
 
@@ -30,7 +32,7 @@ def export(config: Path, folder: Path, ckpt_path: Path | None = None) -> None:
     refuse_other_content(folder)
     spec = policy_spec(config)
     if ckpt_path is None and getattr(spec.adaptation, "adapter", None) is None:
-        raise ValueError(
+        raise UserError(
             f"`ckpt_path` must name a checkpoint of the run, since {config} starts from no `adapter` that could be "
             "merged without one; got none."
         )
@@ -48,7 +50,7 @@ def policy_spec(config: Path) -> PolicySpec:
     """The policy that a run's config describes; nothing else of the config is made.
 
     Raises:
-        ValueError: If the file is not there or describes no policy.
+        UserError: If the file is not there or describes no policy.
     """
     from jsonargparse import ArgumentError, auto_cli
     from omegaconf import OmegaConf
@@ -56,14 +58,14 @@ def policy_spec(config: Path) -> PolicySpec:
     from yaml import YAMLError
 
     if not config.is_file():
-        raise ValueError(f"`config` must be the YAML file of a run; {config} is not there.")
+        raise UserError(f"`config` must be the YAML file of a run; {config} is not there.")
     try:
         described = OmegaConf.select(OmegaConf.load(config), "model.init_args.policy")
         settings = json.dumps(OmegaConf.to_container(described, resolve=True))
         spec: PolicySpec = auto_cli(_given, args=["--policy", settings], as_positional=False, exit_on_error=False)
     except (OmegaConfBaseException, YAMLError, ArgumentError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(
+        raise UserError(
             f"`config` must describe a policy at model.init_args.policy; {config} does not: {reason}"
         ) from error
     return spec
@@ -73,10 +75,10 @@ def trained_policy(spec: PolicySpec, ckpt_path: Path | None) -> Policy:
     """The policy with the weights of a checkpoint, where one is given.
 
     Raises:
-        ValueError: If the checkpoint is not there, or of another policy.
+        UserError: If the checkpoint is not there, or of another policy.
     """
     from vlcal.modules import PolicyModule
-    from vlcal.optimization import Optimization
+    from vlcal.training.optimization import Optimization
 
     checkpoint = None if ckpt_path is None else _read(ckpt_path)
     module = PolicyModule(spec, Optimization())
@@ -98,7 +100,7 @@ def _read(ckpt_path: Path) -> dict[str, Any]:
         checkpoint: dict[str, Any] = torch.load(ckpt_path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"`ckpt_path` must be a checkpoint that a run wrote; {ckpt_path} is none: {reason}") from error
+        raise UserError(f"`ckpt_path` must be a checkpoint that a run wrote; {ckpt_path} is none: {reason}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise ValueError(f"`ckpt_path` must be a checkpoint that a run wrote; {ckpt_path} has no weights.")
+        raise UserError(f"`ckpt_path` must be a checkpoint that a run wrote; {ckpt_path} has no weights.")
     return checkpoint

@@ -8,16 +8,15 @@ import lightning
 import torch
 from torch.utils.data import DataLoader
 
+from vlcal.errors import UserError
 from vlcal.modules import ReinforcementModule
 from vlcal.policy import EncodedPrompts, Policy, RolloutEngine, TransformersEngine
-from vlcal.policy.rollout import rollouts
+from vlcal.policy.engines.base import rollouts
 from vlcal.types import PromptBatch, Rollouts
 
 
 class LongestCompletions(RolloutEngine):
-    """Samples as another engine, then puts completions of full length in place of what it wrote.
-
-    So the passes behind it are the largest there can be, whatever the policy has to say.
+    """Samples as another engine, then replaces its completions by ones of full length: the largest passes there can be.
 
     Args:
         engine: What samples.
@@ -45,7 +44,7 @@ def rehearse(module: ReinforcementModule, longest: PromptBatch, prompts: int) ->
     """
     engine = module.sampling.training
     if not isinstance(engine, TransformersEngine):
-        raise ValueError(f"`training` must be an engine with `max_new_tokens`; got {type(engine).__name__}.")
+        raise UserError(f"`training` must be an engine with `max_new_tokens`; got {type(engine).__name__}.")
     module.sampling.training = LongestCompletions(engine)
     names = tuple(f"{longest.ids[0]} {number}" for number in range(prompts))
     batch = replace(longest.select([0] * prompts), ids=names)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
-logger = logging.getLogger(__name__)
+from vlcal.errors import UserError
 
 SHOWN = 3  # bad rows that an error names; the log of those left out names all
 
@@ -27,7 +26,7 @@ class BadRows(ABC):
 
     @abstractmethod
     def __call__(self, table: str, bad: Sequence[BadRow], total: int) -> None:
-        """Nothing, if the other rows are to be used.
+        """Nothing, if the other rows are to be used; they are then named in the log.
 
         Args:
             table: Name of the table.
@@ -35,7 +34,7 @@ class BadRows(ABC):
             total: Rows of the table, good and bad.
 
         Raises:
-            ValueError: If the table is not to be used.
+            UserError: If the table is not to be used.
         """
 
 
@@ -45,35 +44,32 @@ class RefuseBadRows(BadRows):
     def __call__(self, table: str, bad: Sequence[BadRow], total: int) -> None:
         """Refuse, if there are any."""
         if bad:
-            raise ValueError(
+            raise UserError(
                 f"{_listed(bad)}. {len(bad)} of {total} rows of {table} cannot be used. Repair them, or set `bad_rows` "
                 "to `vlcal.data.SkipBadRows` to go on without them."
             )
 
 
 class SkipBadRows(BadRows):
-    """Bad rows are named in the log and left out, up to a share of the table.
+    """Bad rows are left out, up to a share of the table.
 
     Args:
-        limit: Largest share of bad rows, in [0, 1]; more than that is no accident and refused.
+        limit: Largest share of bad rows, in [0, 1]; more than that is no accident and refused. Above 0 it allows one
+            row, however small the table.
     """
 
     def __init__(self, limit: float = 0.01) -> None:
         if not 0 <= limit <= 1:
-            raise ValueError(f"`limit` must be a share of the rows in [0, 1]; got {limit}.")
+            raise UserError(f"`limit` must be a share of the rows in [0, 1]; got {limit}.")
         self.limit = limit
 
     def __call__(self, table: str, bad: Sequence[BadRow], total: int) -> None:
-        """Log all, and refuse where they are too many."""
-        if len(bad) > self.limit * total or (bad and len(bad) == total):
-            raise ValueError(
+        """Refuse where they are too many."""
+        if len(bad) > max(self.limit > 0, self.limit * total) or (bad and len(bad) == total):
+            raise UserError(
                 f"{_listed(bad)}. {len(bad)} of {total} rows of {table} cannot be used, more than the `limit` of "
                 f"{self.limit:g}, and at least one must be left. Repair them or raise the limit."
             )
-        for row in bad:
-            logger.warning("Left out: %s", row)
-        if bad:
-            logger.warning("%s: %d of %d rows are left out.", table, len(bad), total)
 
 
 def _listed(bad: Sequence[BadRow]) -> str:

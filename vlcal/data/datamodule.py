@@ -16,6 +16,7 @@ from vlcal.data.images import ImageSize
 from vlcal.data.questions import Questions
 from vlcal.data.records import Record, prompts_of
 from vlcal.data.sources import Source, draw
+from vlcal.errors import UserError
 
 
 class SeededOrder(Sampler[int]):
@@ -60,12 +61,12 @@ def checked_loading(batch_size: int, workers: int) -> None:
     """Refuse sizes that no loader takes.
 
     Raises:
-        ValueError: If there are any.
+        UserError: If there are any.
     """
     if batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1; got {batch_size}.")
+        raise UserError(f"`batch_size` must be at least 1; got {batch_size}.")
     if workers < 0:
-        raise ValueError(f"`workers` must be 0 or more processes; got {workers}.")
+        raise UserError(f"`workers` must be 0 or more processes; got {workers}.")
 
 
 class VisionQuestions(lightning.LightningDataModule):
@@ -112,11 +113,11 @@ class VisionQuestions(lightning.LightningDataModule):
         """The checked questions of `train` or `validation`; read once.
 
         Raises:
-            ValueError: If there is no such source, or bad rows are refused.
+            UserError: If there is no such source, or bad rows are refused.
         """
         source = self.sources[name]
         if source is None:
-            raise ValueError(f"`{name}` must be a source of questions for this command; got none.")
+            raise UserError(f"`{name}` must be a source of questions for this command; got none.")
         if name not in self._read:
             self._read[name] = source.questions(self.bad_rows)
         return self._read[name]

@@ -15,6 +15,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
+from vlcal.errors import UserError
+
 # What Pillow raises for files that are no images, are cut short, or would fill the memory.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 _LONGEST_PATH = 1024  # characters; what is longer can only be the image itself
@@ -32,7 +34,7 @@ class ImageSize:
     def __init__(self, min_pixels: int | None = None, max_pixels: int | None = None) -> None:
         lowest, highest = min_pixels or 1, max_pixels or math.inf
         if not 1 <= lowest <= highest:
-            raise ValueError(
+            raise UserError(
                 f"`min_pixels` must be at least 1 and not beyond `max_pixels`; got {min_pixels} and {max_pixels}."
             )
         self.min_pixels = lowest
@@ -75,7 +77,7 @@ def open_image(stored: Any, folder: Path) -> Image.Image:
         folder: What paths are relative to.
 
     Raises:
-        ValueError: If there is no image, or nothing that Pillow reads.
+        UserError: If there is no image, or nothing that Pillow reads.
     """
     if isinstance(stored, Image.Image):
         return stored
@@ -85,20 +87,20 @@ def open_image(stored: Any, folder: Path) -> Image.Image:
     if isinstance(found, str):
         found = _bytes_or_path(found, folder)
     if not isinstance(found, bytes | Path):
-        raise ValueError(
+        raise UserError(
             f"an image must be a path, base64 text, bytes or a mapping with `bytes` or `path`; got {_shown(stored)}."
         )
     try:
         return Image.open(BytesIO(found) if isinstance(found, bytes) else found)
     except UNREADABLE as error:
-        raise ValueError(_unreadable(stored, error)) from error
+        raise UserError(_unreadable(stored, error)) from error
 
 
 def image_tensor(stored: Any, folder: Path, size: ImageSize) -> Float[Tensor, "3 H W"]:
     """An image upright, in RGB, in [0, 1], within the bounds; where it is transparent, it is white.
 
     Raises:
-        ValueError: If it cannot be decoded.
+        UserError: If it cannot be decoded.
     """
     opened = open_image(stored, folder)
     try:
@@ -108,7 +110,7 @@ def image_tensor(stored: Any, folder: Path, size: ImageSize) -> Float[Tensor, "3
         if scaled != image.size:
             image = image.resize(scaled, Image.Resampling.BICUBIC)
     except UNREADABLE as error:
-        raise ValueError(_unreadable(stored, error)) from error
+        raise UserError(_unreadable(stored, error)) from error
     finally:
         if opened is not stored:
             opened.close()
@@ -133,7 +135,7 @@ def _bytes_or_path(text: str, folder: Path) -> bytes | Path:
         found = base64.b64decode("".join(encoded.split()), validate=True)
         Image.open(BytesIO(found)).close()
     except (binascii.Error, *UNREADABLE) as error:
-        raise ValueError(
+        raise UserError(
             f"image {_shown(folder / text if len(text) <= _LONGEST_PATH else text)} is not there, and its text is no "
             f"image in base64. Paths are relative to {folder}."
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,8 +12,11 @@ from torch.utils.data import Dataset
 from vlcal.data.bad_rows import BadRow, BadRows
 from vlcal.data.records import Columns, Record, RowReader
 from vlcal.data.tables import Table
+from vlcal.errors import UserError
 
-Wanted = Callable[[Mapping[str, Any]], bool]
+Predicate = Callable[[Mapping[str, Any]], bool]
+
+logger = logging.getLogger(__name__)
 
 
 class Questions(Dataset[Record]):
@@ -22,21 +26,37 @@ class Questions(Dataset[Record]):
         table: The rows.
         reader: Makes records of them.
         bad_rows: What happens to rows that are not what they should be.
-        wanted: Tells the rows that belong to the questions from others in the same table.
+        wanted: Whether a row belongs to the questions.
+        known_bad: Whether a row is published without what a question needs; such rows are left out whatever
+            `bad_rows` says.
 
     Raises:
-        ValueError: If there is no row, a column that is nowhere in the table, or bad rows that are refused.
+        UserError: If there is no row, a column that is nowhere in the table, or bad rows that are refused.
     """
 
-    def __init__(self, table: Table, reader: RowReader, bad_rows: BadRows, wanted: Wanted = lambda row: True) -> None:
+    def __init__(
+        self,
+        table: Table,
+        reader: RowReader,
+        bad_rows: BadRows,
+        wanted: Predicate = lambda row: True,
+        known_bad: Predicate = lambda row: False,
+    ) -> None:
         self.table = table
         self.reader = reader
         self.rows: list[int] = []
         self.texts: list[str] = []
-        bad = self._check(wanted)
-        bad_rows(table.name, bad, len(bad) + len(self.rows))
+        self.left_out: list[BadRow] = []
+        bad = self._check(wanted, known_bad)
+        total = len(self.rows) + len(self.left_out) + len(bad)
+        bad_rows(table.name, bad, total)
+        self.left_out += bad
+        for row in self.left_out:
+            logger.warning("Left out: %s", row)
+        if self.left_out:
+            logger.warning("%s: %d of %d rows are left out.", table.name, len(self.left_out), total)
         if not self.rows:
-            raise ValueError(f"{table.name} holds no row to ask about. Write one question a row.")
+            raise UserError(f"{table.name} holds no row to ask about. Write one question a row.")
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -52,12 +72,13 @@ class Questions(Dataset[Record]):
         chosen.texts = [self.texts[index] for index in indices]
         return chosen
 
-    def _check(self, wanted: Wanted) -> list[BadRow]:
-        """Read every row once; keep the good ones, return the others."""
+    def _check(self, wanted: Predicate, known_bad: Predicate) -> list[BadRow]:
+        """Read every row once; keep the good ones, note those that are known to be bad, return the other bad ones."""
         bad: list[BadRow] = []
         seen: set[str] = set()
         for index in range(len(self.table)):
             place = self.table.place(index)
+            row: Mapping[str, Any] = {}
             try:
                 row = self.table[index]
                 seen.update(row)
@@ -65,7 +86,7 @@ class Questions(Dataset[Record]):
                     continue
                 record = self.reader(row, index + 1, place, self.table.folder)
             except ValueError as error:
-                bad.append(BadRow(place, str(error)))
+                (self.left_out if known_bad(row) else bad).append(BadRow(place, str(error)))
             else:
                 self.rows.append(index)
                 self.texts.append(record.question)
@@ -78,11 +99,11 @@ def check_columns(columns: Columns, present: set[str], table: str) -> None:
     """Refuse column names that no row of a table has: a typo there would pass for a table without images.
 
     Raises:
-        ValueError: If there are any.
+        UserError: If there are any.
     """
     absent = [name for name in columns.names if name not in present]
     if absent:
-        raise ValueError(
+        raise UserError(
             f"`columns` must name columns of {table}; it has {', '.join(sorted(present))}, but no "
             f"{', '.join(absent)}. Name the right ones; `images: []` is for questions without images."
         )

@@ -12,7 +12,9 @@ from typing import Any
 
 from vlcal.data.images import ImageSize, image_tensor, open_image, stored_images
 from vlcal.data.rules import AnswerRule, AsWritten
+from vlcal.errors import UserError
 from vlcal.types import PromptBatch
+from vlcal.verifiers import Verifier
 from vlcal.verifiers.options import LETTERS
 
 Row = Mapping[str, Any]
@@ -77,6 +79,7 @@ class Record:
     place: str
     question: str
     target: str
+    verifier: Verifier | None
     images: tuple[Any, ...]
     folder: Path
     extras: dict[str, Any]
@@ -104,14 +107,14 @@ class RowReader:
         """The record of a row.
 
         Raises:
-            ValueError: If the row is not what it should be; says why, not where.
+            UserError: If the row is not what it should be; says why, not where.
         """
         options = options_of(row.get(self.columns.options)) if self.columns.options else ()
         question = self.ask(row, self.columns, options)
         target, verifier = self.rule(row.get(self.columns.answer), options, row)
         images = images_of(row, self.columns)
         if len(images) < self.least_images:
-            raise ValueError(f"`{'` or `'.join(self.columns.images)}` must hold an image; got none.")
+            raise UserError(f"`{'` or `'.join(self.columns.images)}` must hold an image; got none.")
         for image in images:
             opened = open_image(image, folder)
             if opened is not image:
@@ -121,24 +124,20 @@ class RowReader:
         used = {self.columns.question, self.columns.answer, *self.columns.images}
         extras: dict[str, Any] = {key: kept for key, kept in row.items() if key not in used and _is_plain(kept)}
         extras |= {"dataset": self.dataset, "question_id": "/".join(parts) or name}
-        # Nothing in a file can stand for a verifier.
-        extras.pop("verifier", None)
-        if verifier is not None:
-            extras["verifier"] = verifier
-        return Record(name, place, question, target, tuple(images), folder, extras)
+        return Record(name, place, question, target, verifier, tuple(images), folder, extras)
 
 
 def text_of(row: Row, column: str) -> str:
     """The text or number of a cell, as a text.
 
     Raises:
-        ValueError: If it holds anything else or nothing.
+        UserError: If it holds anything else or nothing.
     """
     found = row.get(column)
     if not isinstance(found, str | int | float) or (isinstance(found, float) and math.isnan(found)):
-        raise ValueError(f"`{column}` must be a text or a number; got {found!r:.80}.")
+        raise UserError(f"`{column}` must be a text or a number; got {found!r:.80}.")
     if not str(found).strip():
-        raise ValueError(f"`{column}` must not be empty.")
+        raise UserError(f"`{column}` must not be empty.")
     return str(found)
 
 
@@ -148,26 +147,28 @@ def images_of(row: Row, columns: Columns) -> list[Any]:
 
 
 def options_of(cell: Any) -> tuple[str, ...]:
-    """The options of a cell: a list, or a text that is a list in Python, as MMMU keeps them.
+    """The options of a cell: a list, a list of one list, or a text that is either in Python, as MMMU keeps them.
 
-    >>> options_of("['$6', '$7']"), options_of(["one", 2]), options_of(None)
+    >>> options_of("['$6', '$7']"), options_of("[['one', 2]]"), options_of(None)
     (('$6', '$7'), ('one', '2'), ())
 
     Raises:
-        ValueError: If it holds neither.
+        UserError: If it holds neither.
     """
     found = cell
     if isinstance(cell, str):
         try:
             found = ast.literal_eval(cell.strip() or "[]")
         except (ValueError, SyntaxError) as error:
-            raise ValueError(f"options must be a list; got {cell!r:.80}.") from error
+            raise UserError(f"options must be a list; got {cell!r:.80}.") from error
     if found is None:
         return ()
+    if isinstance(found, list | tuple) and len(found) == 1 and isinstance(found[0], list | tuple):
+        found = found[0]
     if not isinstance(found, list | tuple) or not all(isinstance(option, str | int | float) for option in found):
-        raise ValueError(f"options must be a list of texts; got {cell!r:.80}.")
+        raise UserError(f"options must be a list of texts; got {cell!r:.80}.")
     if len(found) > len(LETTERS):
-        raise ValueError(f"options must be at most {len(LETTERS)}, since each has a letter; got {len(found)}.")
+        raise UserError(f"options must be at most {len(LETTERS)}, since each has a letter; got {len(found)}.")
     return tuple(without_placeholders(str(option), images=2) for option in found)
 
 
@@ -191,7 +192,7 @@ def prompts_of(records: Sequence[Record], size: ImageSize = ImageSize()) -> Prom
     """Rows as prompts, their images decoded.
 
     Raises:
-        ValueError: If an image cannot be decoded; names file and row.
+        UserError: If an image cannot be decoded; names file and row.
     """
     return PromptBatch(
         ids=tuple(record.name for record in records),
@@ -199,6 +200,7 @@ def prompts_of(records: Sequence[Record], size: ImageSize = ImageSize()) -> Prom
         questions=tuple(record.question for record in records),
         targets=tuple(record.target for record in records),
         extras=tuple(record.extras for record in records),
+        verifiers=tuple(record.verifier for record in records),
     )
 
 
@@ -206,7 +208,7 @@ def _decoded(record: Record, size: ImageSize) -> tuple[Any, ...]:
     try:
         return tuple(image_tensor(image, record.folder, size) for image in record.images)
     except ValueError as error:
-        raise ValueError(f"{record.place}: {error}") from error
+        raise UserError(f"{record.place}: {error}") from error
 
 
 def _is_plain(cell: Any) -> bool:

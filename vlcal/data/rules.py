@@ -7,15 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from vlcal.errors import UserError
 from vlcal.verifiers import ChoiceVerifier, OptionVerifier, Verifier
-from vlcal.verifiers.choice import choice
-from vlcal.verifiers.options import LETTERS
+from vlcal.verifiers.options import LETTERS, choice
 
-_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
-_BOXED = re.compile(r"\$*\\boxed\{((?:(?!\\boxed).)*)\}\$*", re.DOTALL)
+_BOXED = re.compile(r"\$*\\(?:boxed|fbox)\s*\{((?:(?!\\boxed|\\fbox).)*)\}\$*", re.DOTALL)
 
 
-class Judged(NamedTuple):
+class AnswerKey(NamedTuple):
     """A target, and the verifier of its row; None where the run's own verifier judges it."""
 
     target: str
@@ -26,7 +25,7 @@ class AnswerRule(ABC):
     """From the cell with the right answer to a target and what judges answers against it."""
 
     @abstractmethod
-    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> Judged:
+    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> AnswerKey:
         """The target of a row and its verifier.
 
         Args:
@@ -35,16 +34,16 @@ class AnswerRule(ABC):
             row: The whole row.
 
         Raises:
-            ValueError: If the cell is not what the rule reads.
+            UserError: If the cell is not what the rule reads.
         """
 
 
 class AsWritten(AnswerRule):
     """The text of the cell, judged by the verifier of the run."""
 
-    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> Judged:
+    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> AnswerKey:
         """The target, without the box or the answer tags that it may stand in."""
-        return Judged(stated(answer), None)
+        return AnswerKey(stated(answer), None)
 
 
 class Verified(AnswerRule):
@@ -57,12 +56,12 @@ class Verified(AnswerRule):
     def __init__(self, verifier: Verifier) -> None:
         self.verifier = verifier
 
-    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> Judged:
+    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> AnswerKey:
         """The target, if the verifier takes it for right itself."""
         target = stated(answer)
         if self.verifier(target, target) != 1:
-            raise ValueError(f"the answer must be right by `{type(self.verifier).__name__}` itself; got {target!r}.")
-        return Judged(target, self.verifier)
+            raise UserError(f"the answer must be right by `{type(self.verifier).__name__}` itself; got {target!r}.")
+        return AnswerKey(target, self.verifier)
 
 
 class ByLetter(AnswerRule):
@@ -75,29 +74,29 @@ class ByLetter(AnswerRule):
     def __init__(self, verifier: type[OptionVerifier] = OptionVerifier) -> None:
         self.verifier = verifier
 
-    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> Judged:
+    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> AnswerKey:
         """The letter; without known options only letters can be right, not their texts."""
         target = stated(answer)
         letter = choice(target).letter
         if letter is None:
-            raise ValueError(f"the answer must be the letter of an option; got {target!r:.80}.")
+            raise UserError(f"the answer must be the letter of an option; got {target!r:.80}.")
         if not options:
-            return Judged(target, ChoiceVerifier())
+            return AnswerKey(target, ChoiceVerifier())
         verifier = self.verifier(options)
-        return Judged(LETTERS[verifier.index(target)], verifier)
+        return AnswerKey(LETTERS[verifier.index(target)], verifier)
 
 
 class ByIndex(AnswerRule):
     """The place of the right option, counted from 0."""
 
-    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> Judged:
+    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> AnswerKey:
         """The letter of that place."""
         written = stated(answer)
         if not re.fullmatch(r"\d+(\.0)?", written, re.ASCII) or int(float(written)) >= len(options):
-            raise ValueError(
+            raise UserError(
                 f"the answer must be the place of one of {len(options)} options, from 0; got {written!r:.80}."
             )
-        return Judged(LETTERS[int(float(written))], OptionVerifier(options))
+        return AnswerKey(LETTERS[int(float(written))], OptionVerifier(options))
 
 
 class ByText(AnswerRule):
@@ -110,13 +109,14 @@ class ByText(AnswerRule):
     def __init__(self, verifier: type[OptionVerifier] = OptionVerifier) -> None:
         self.verifier = verifier
 
-    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> Judged:
+    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> AnswerKey:
         """The letter of the option with that text."""
         written = stated(answer)
-        places = [place for place, option in enumerate(options) if option.strip() == written]
-        if not places:
-            raise ValueError(f"the answer must be the text of one of the options {list(options)}; got {written!r:.80}.")
-        return Judged(LETTERS[places[0]], self.verifier(options))
+        verifier = self.verifier(options)
+        place = verifier.place_of(written)
+        if place is None:
+            raise UserError(f"the answer must be the text of one of the options {list(options)}; got {written!r:.80}.")
+        return AnswerKey(LETTERS[place], verifier)
 
 
 class WithOptions(AnswerRule):
@@ -131,7 +131,7 @@ class WithOptions(AnswerRule):
         self.choice = choice
         self.open_ended = open_ended
 
-    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> Judged:
+    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> AnswerKey:
         """What the rule for such a row says."""
         return (self.choice if options else self.open_ended)(answer, options, row)
 
@@ -148,11 +148,11 @@ class ByColumn(AnswerRule):
         self.column = column
         self.rules = dict(rules)
 
-    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> Judged:
+    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> AnswerKey:
         """What the rule for that value says."""
         rule = self.rules.get(str(row.get(self.column)))
         if rule is None:
-            raise ValueError(f"`{self.column}` must be one of {sorted(self.rules)}; got {row.get(self.column)!r:.80}.")
+            raise UserError(f"`{self.column}` must be one of {sorted(self.rules)}; got {row.get(self.column)!r:.80}.")
         return rule(answer, options, row)
 
 
@@ -165,10 +165,10 @@ class FirstThatReads(AnswerRule):
 
     def __init__(self, rules: Sequence[AnswerRule]) -> None:
         if not rules:
-            raise ValueError("`rules` must hold at least one rule; got none.")
+            raise UserError("`rules` must hold at least one rule; got none.")
         self.rules = tuple(rules)
 
-    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> Judged:
+    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> AnswerKey:
         """What the first rule says that does not refuse."""
         for rule in self.rules[:-1]:
             try:
@@ -185,15 +185,16 @@ def stated(cell: Any) -> str:
     ('5', '3', '7')
 
     Raises:
-        ValueError: If the cell holds no text and no number, or an empty text.
+        UserError: If the cell holds no text and no number, or an empty text.
     """
     if not isinstance(cell, str | int | float) or cell != cell:
-        raise ValueError(f"the answer must be a text or a number; got {cell!r:.80}.")
+        raise UserError(f"the answer must be a text or a number; got {cell!r:.80}.")
     text = str(cell).strip()
-    tagged = _TAGGED.findall(text)
-    text = tagged[-1].strip() if tagged else text
+    end = text.rfind("</answer>")
+    start = text.rfind("<answer>", 0, max(end, 0))
+    text = text[start + len("<answer>") : end].strip() if start >= 0 else text
     boxed = _BOXED.fullmatch(text)
     text = boxed[1].strip() if boxed else text
     if not text:
-        raise ValueError("the answer must not be empty.")
+        raise UserError("the answer must not be empty.")
     return text

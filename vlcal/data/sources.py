@@ -10,7 +10,8 @@ from vlcal.data.bad_rows import BadRows
 from vlcal.data.questions import Questions
 from vlcal.data.records import Columns, RowReader
 from vlcal.data.rules import AnswerRule, AsWritten
-from vlcal.data.tables import JsonTable, MissingTable, hub_table, parquet_table
+from vlcal.data.tables import MissingTable, hub_table, json_table, parquet_table
+from vlcal.errors import UserError
 
 
 class Source(ABC):
@@ -24,12 +25,12 @@ class Source(ABC):
             bad_rows: What happens to rows that are not what they should be.
 
         Raises:
-            ValueError: If there are none, or bad rows that are refused.
+            UserError: If there are none, or bad rows that are refused.
         """
 
 
 class JsonLines(Source):
-    """A file with one JSON object a line; paths of images are relative to it.
+    """A file with one JSON object a line, or another JSON file of objects; paths of images are relative to it.
 
     Args:
         path: The file.
@@ -39,13 +40,13 @@ class JsonLines(Source):
 
     def __init__(self, path: Path, columns: Columns = Columns(), rule: AnswerRule = AsWritten()) -> None:
         if not path.is_file():
-            raise MissingTable(f"`path` must be a JSON Lines file; {path} is not there.")
+            raise MissingTable(f"`path` must be a JSON file; {path} is not there.")
         self.path = path
         self.reader = RowReader(path.name, columns, rule)
 
     def questions(self, bad_rows: BadRows) -> Questions:
         """The questions of the file."""
-        return Questions(JsonTable(self.path), self.reader, bad_rows)
+        return Questions(json_table(self.path), self.reader, bad_rows)
 
 
 class Parquet(Source):
@@ -142,10 +143,10 @@ def checked_share(share: float) -> float:
     """The share itself.
 
     Raises:
-        ValueError: If it leaves nothing on one side.
+        UserError: If it leaves nothing on one side.
     """
     if not 0 < share < 1:
-        raise ValueError(f"`share` must be between 0 and 1, so that both sides get some; got {share}.")
+        raise UserError(f"`share` must be between 0 and 1, so that both sides get some; got {share}.")
     return share
 
 
@@ -153,11 +154,11 @@ def held_out(questions: Questions, share: float) -> Questions:
     """The questions whose draw is below the share.
 
     Raises:
-        ValueError: If there are none.
+        UserError: If there are none.
     """
     kept = [index for index, text in enumerate(questions.texts) if draw(text) < share]
     if not kept:
-        raise ValueError(f"`share` must hold out at least one of {len(questions)} questions; got {share}. Raise it.")
+        raise UserError(f"`share` must hold out at least one of {len(questions)} questions; got {share}. Raise it.")
     return questions.select(kept)
 
 

@@ -6,15 +6,18 @@ import bisect
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from vlcal.errors import UserError
+from vlcal.json_rows import json_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
-class MissingTable(ValueError):  # noqa: N818 - it is a state of the world, which a suite reports and goes on
+class MissingTable(UserError):  # noqa: N818 - it is a state of the world, which a suite reports and goes on
     """There is no such table here, nor can it be had."""
 
 
@@ -39,7 +42,7 @@ class Table(ABC):
         """One row, images undecoded.
 
         Raises:
-            ValueError: If it cannot be read as a row.
+            UserError: If it cannot be read as a row.
         """
 
     def place(self, index: int) -> str:
@@ -52,7 +55,7 @@ class JsonTable(Table):
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            raise MissingTable(f"`path` must be a JSON Lines file; {path} is not there.")
+            raise MissingTable(f"`path` must be a JSON file; {path} is not there.")
         super().__init__(str(path), path.parent)
         self.path = path
         self.offsets: list[tuple[int, int]] = []  # of the line, and its number: empty lines do not count as rows
@@ -73,14 +76,32 @@ class JsonTable(Table):
         try:
             row = json.loads(line)
         except ValueError as error:  # no JSON, or no text
-            raise ValueError(f"not JSON: {error}. Write one JSON object a line.") from error
+            raise UserError(f"not JSON: {error}. Write one JSON object a line.") from error
         if not isinstance(row, dict):
-            raise ValueError(f"a JSON object is asked for; got {type(row).__name__}.")
+            raise UserError(f"a JSON object is asked for; got {type(row).__name__}.")
         return row
 
     def place(self, index: int) -> str:
         """File and line, counted from 1."""
         return f"{self.path}, row {self.offsets[index][1] + 1}"
+
+
+class JsonDocument(Table):
+    """The rows of a JSON file that is not one object a line, all in memory: an array, or an object of rows."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), path.parent)
+        self.rows = json_rows(path)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.rows[index][1]
+
+    def place(self, index: int) -> str:
+        """File and line, place in the array or key."""
+        return f"{self.name}, row {self.rows[index][0]}"
 
 
 class ArrowTable(Table):
@@ -104,7 +125,7 @@ class JoinedTable(Table):
 
     def __init__(self, name: str, tables: Sequence[Table]) -> None:
         if not tables:
-            raise ValueError("`tables` must hold at least one table; got none.")
+            raise UserError("`tables` must hold at least one table; got none.")
         super().__init__(name, tables[0].folder)
         self.tables = tuple(tables)
         self.ends = list(accumulate(len(table) for table in tables))
@@ -126,12 +147,33 @@ class JoinedTable(Table):
         return self.tables[owner], index - (self.ends[owner - 1] if owner else 0)
 
 
+def json_table(path: Path) -> Table:
+    """The rows of a JSON file: one object a line, or any other shape that `json_rows` reads.
+
+    Raises:
+        MissingTable: If it is not there.
+        UserError: If it is not one object a line and cannot be read as a whole either.
+    """
+    if path.suffix == ".jsonl" or not path.is_file():
+        return JsonTable(path)
+    with path.open("rb") as file:
+        first, second = [*islice(filter(bytes.strip, file), 2), b"", b""][:2]
+    return JsonTable(path) if not first or (second and _is_object(first)) else JsonDocument(path)
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
 def parquet_table(path: Path) -> Table:
     """The rows of a parquet file, or of all parquet files in and below a folder.
 
     Raises:
         MissingTable: If there is none.
-        ValueError: If one is no parquet.
+        UserError: If one is no parquet.
     """
     from datasets import Dataset
 
@@ -149,7 +191,7 @@ def _read(kind: type[Dataset], file: Path) -> Dataset:
     try:
         return kind.from_parquet(str(file))
     except (DatasetsError, OSError, TypeError, ValueError) as error:  # whatever of the file is damaged
-        raise ValueError(f"{file} cannot be read as parquet: {error.__cause__ or error}") from error
+        raise UserError(f"{file} cannot be read as parquet: {error.__cause__ or error}") from error
 
 
 def hub_table(path: str, name: str | None, split: str, revision: str | None = None) -> Table:
@@ -157,7 +199,7 @@ def hub_table(path: str, name: str | None, split: str, revision: str | None = No
 
     Raises:
         MissingTable: If it is not here and cannot be had.
-        ValueError: If it has no such configuration or split.
+        UserError: If it has no such configuration or split.
     """
     from datasets import load_dataset
 
@@ -167,7 +209,7 @@ def hub_table(path: str, name: str | None, split: str, revision: str | None = No
     except OSError as error:
         raise _missing(path, error) from error
     except ValueError as error:
-        raise ValueError(f"`name` and `split` must be in {path}; {label} is not: {_first_line(error)}") from error
+        raise UserError(f"`name` and `split` must be in {path}; {label} is not: {_first_line(error)}") from error
     return ArrowTable(label, Path(path) if Path(path).is_dir() else Path(), dataset)
 
 

@@ -3,14 +3,6 @@
 from __future__ import annotations
 
 from vlcal.functional.advantages import group_centered, group_standardized, leave_one_out
-from vlcal.functional.calibration import (
-    Bins,
-    auroc,
-    expected_calibration_error,
-    reliability_bins_equal_mass,
-    reliability_bins_equal_width,
-    reliability_bins_per_value,
-)
 from vlcal.functional.certainty import (
     soft_label_batch,
     soft_label_group,
@@ -45,13 +37,10 @@ from vlcal.functional.vocabulary import (
 )
 
 __all__ = [
-    "Bins",
     "Head",
-    "auroc",
     "brier_score",
     "clipped_surrogate",
     "distillation_kl",
-    "expected_calibration_error",
     "group_centered",
     "group_standardized",
     "harmonic_confidence",
@@ -64,9 +53,6 @@ __all__ = [
     "masked_sum",
     "minimum_confidence",
     "product_confidence",
-    "reliability_bins_equal_mass",
-    "reliability_bins_equal_width",
-    "reliability_bins_per_value",
     "sampled_kl_k1",
     "sampled_kl_k3",
     "sequence_mean_token_mean",

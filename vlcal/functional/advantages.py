@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlcal.errors import UserError
 from vlcal.functional.groups import in_groups
 from vlcal.functional.masked import masked_std
 
@@ -47,7 +48,7 @@ def leave_one_out(rewards: Float[Tensor, " N"], group_size: int) -> Float[Tensor
 def _centered(rewards: Float[Tensor, " N"], group_size: int) -> tuple[Float[Tensor, "P G"], Float[Tensor, "P 1"]]:
     """Rewards less their group's mean, and its population deviation; both exactly 0 where the group is flat."""
     if group_size < 2:
-        raise ValueError(f"`group_size` must be at least 2, since a lone completion has no baseline; got {group_size}.")
+        raise UserError(f"`group_size` must be at least 2, since a lone completion has no baseline; got {group_size}.")
     groups = in_groups(rewards, group_size)
     std = masked_std(groups, torch.ones_like(groups, dtype=torch.bool)).unsqueeze(-1)
     # In float32 the mean of eight times 0.1 is not 0.1; what is left over, divided by eps, would look like a signal.

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlcal.errors import UserError
+
 
 def brier_score(confidence: Float[Tensor, "*#shape"], outcome: Float[Tensor, "*#shape"]) -> Float[Tensor, "*joint"]:
     """Squared gap between stated confidence and outcome; 0 is perfect, 1 is worst. Brier (1950).
@@ -35,7 +37,7 @@ def log_score(
     tensor([0.6931, 6.9078])
     """
     if not 0 < floor < 0.5:
-        raise ValueError(
+        raise UserError(
             f"`floor` must lie between 0 and 0.5, since a certain mistake would cost infinitely much; got {floor}."
         )
     likely = confidence.clamp(floor, 1 - floor)

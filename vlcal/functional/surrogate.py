@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vlcal.errors import UserError
 from vlcal.functional.masked import masked_mean, masked_sum
 from vlcal.functional.vocabulary import sampled_kl_k3
 
@@ -34,7 +35,7 @@ def clipped_surrogate(
     (tensor([[-1.3000, -0.5000,  3.0000]]), tensor([[ True, False,  True]]))
     """
     if not (0 <= clip_low < 1 and clip_high >= 0 and dual_clip > 1):
-        raise ValueError(
+        raise UserError(
             "`clip_low` must lie in [0, 1), `clip_high` must be at least 0 and `dual_clip` above 1, since they bound a "
             f"ratio that starts at 1; got {clip_low}, {clip_high} and {dual_clip}."
         )
@@ -89,5 +90,5 @@ def sequence_mean_token_sum_norm(
     tensor(1.5000)
     """
     if length < 1:
-        raise ValueError(f"`length` must be at least 1, the tokens a completion may have; got {length}.")
+        raise UserError(f"`length` must be at least 1, the tokens a completion may have; got {length}.")
     return masked_sum(losses.reshape(-1), mask.reshape(-1)) / (length * max(len(losses), 1))

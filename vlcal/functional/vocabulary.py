@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from vlcal.errors import UserError
+
 Head = Callable[[Tensor], Tensor]
 
 LOGIT_BYTES = 16  # of one logit at the peak: logits, log-probabilities, probabilities and a gradient, float32 each
@@ -40,7 +42,7 @@ def token_statistics(
     (tensor([[-0.6931,  0.0000]]), tensor([[0.6931, 0.0000]]))
     """
     if not temperature > 0:
-        raise ValueError(
+        raise UserError(
             f"`temperature` must be above 0, since logits are divided by it; got {temperature}. "
             "Pass 1.0 for the distribution as the model states it."
         )
@@ -159,7 +161,7 @@ def _positions_at_once(hidden: Float[Tensor, "N T D"], head: Head, chunk: int | 
             vocabulary = head(hidden.flatten(0, 1)[:1]).shape[-1]
         return max(1, int(_block_bytes(hidden.device) / (LOGIT_BYTES * vocabulary)))
     if chunk < 1:
-        raise ValueError(f"`chunk` must be at least 1, the positions that pass the head at once; got {chunk}.")
+        raise UserError(f"`chunk` must be at least 1, the positions that pass the head at once; got {chunk}.")
     return chunk
 
 

@@ -1,4 +1,4 @@
-"""Evaluation of a model that only an address is known of."""
+"""Evaluation of a model behind an address."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from vlcal.evaluation import Outcomes, summarize
-from vlcal.policy.answers import AnswerFile
-from vlcal.policy.endpoint import Answer, Endpoint
-from vlcal.reader import ResponseReader
-from vlcal.types import Certainty, Evidence, Experience, PromptBatch, Responses, Rewards, Rollouts
+from vlcal.errors import UserError
+from vlcal.evaluation.metrics.training import CalibrationMetrics, Outcomes
+from vlcal.parts import fresh_defaults
+from vlcal.policy.engines.endpoint import Answer, Endpoint
+from vlcal.policy.engines.endpoint_answers import AnswerFile
+from vlcal.training.reader import ResponseReader
+from vlcal.types import Assessment, Certainty, Evidence, PromptBatch, Responses, Rewards, Rollouts
 
 
 class EndpointModule(lightning.LightningModule):
-    """Judges the answers of a model behind an OpenAI-compatible address; nothing is trained.
+    """Assesses the answers of a model behind an OpenAI-compatible address; nothing is trained.
 
-    It logs the figures and hands on the records that ReinforcementModule does in validation: the same callbacks serve.
-    An endpoint gives texts and no tokens: whatever is measured on tokens is absent, the visual certainty first of all.
+    It logs the metrics of ReinforcementModule in validation and hands on an `outputs["assessment"]` like it: the same
+    callbacks serve. An endpoint gives texts and no tokens: what is measured on tokens, such as the visual
+    certainty, is absent.
 
     Within a batch requests go out in parallel, so a batch should hold several times `endpoint.concurrency`. Answers are
     written down as they come; a run that was cut short asks only for what is missing. Unless Lightning shows a progress
@@ -31,10 +34,11 @@ class EndpointModule(lightning.LightningModule):
 
     Args:
         endpoint: Where the model is and how it is asked.
-        reader: Parses and judges answers.
+        reader: Parses and checks answers.
         answers: File that answers are kept in.
     """
 
+    @fresh_defaults
     def __init__(
         self,
         endpoint: Endpoint,
@@ -47,16 +51,16 @@ class EndpointModule(lightning.LightningModule):
         self.answers = answers
         self._file: AnswerFile | None = None
         self._bar: Progress | None = None
-        self._judged: list[Outcomes] = []
+        self.calibration = CalibrationMetrics()
 
     def setup(self, stage: str) -> None:
         """Read the answers that an earlier run left.
 
         Raises:
-            ValueError: If this is to be trained.
+            UserError: If this is to be trained.
         """
         if stage == "fit":
-            raise ValueError("`EndpointModule` must be validated, tested or used to predict; nothing in it can learn.")
+            raise UserError("`EndpointModule` must be validated, tested or used to predict; nothing in it can learn.")
         self._file = AnswerFile(self.answers)
 
     def on_validation_start(self) -> None:
@@ -71,17 +75,17 @@ class EndpointModule(lightning.LightningModule):
         """Show how many answers are in."""
         self._show(self.trainer.predict_dataloaders, self.trainer.num_predict_batches)
 
-    def validation_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Experience]:
-        """One judged answer per prompt."""
-        return self._look(batch)
+    def validation_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Assessment]:
+        """The assessment of one answer per prompt."""
+        answers = self._answers(batch)
+        texts = tuple(answer.text for answer in answers)
+        truncated = torch.tensor([answer.truncated for answer in answers])
+        assessment = assessment_of_texts(batch, self.reader.read_texts(batch, texts), texts, truncated)
+        self.calibration.update(batch.ids, Outcomes.of(assessment))
+        return {"assessment": assessment}
 
-    def test_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Experience]:
-        """One judged answer per prompt."""
-        return self._look(batch)
-
-    def predict_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Experience]:
-        """One judged answer per prompt."""
-        return self._look(batch)
+    test_step = validation_step
+    predict_step = validation_step
 
     def on_validation_epoch_end(self) -> None:
         """Log the figures of the whole validation set."""
@@ -92,41 +96,33 @@ class EndpointModule(lightning.LightningModule):
         self._log_judged("test")
 
     def on_predict_epoch_end(self) -> None:
-        """Forget what was judged; the callbacks have it."""
-        self._judged.clear()
+        """Forget the responses; the callbacks have them."""
+        self.calibration.reset()
         self._hide()
-
-    def _look(self, batch: PromptBatch) -> dict[str, Experience]:
-        answers = self._answers(batch)
-        texts = tuple(answer.text for answer in answers)
-        truncated = torch.tensor([answer.truncated for answer in answers])
-        experience = experience_of_texts(batch, self.reader.read_texts(batch, texts), texts, truncated)
-        self._judged.append(Outcomes.of(experience))
-        return {"experience": experience}
 
     def _answers(self, batch: PromptBatch) -> list[Answer]:
         """An answer per prompt: those that are known, and those that are asked for now."""
         if self._file is None:
             raise RuntimeError("`answers` are read when validation starts; call `setup` first.")
         inquiries = self.endpoint.inquiries(batch, self.reader.grammar)
-        found = {inquiry.key: self._file.find(inquiry) for inquiry in inquiries}
-        missing = {inquiry.key: inquiry for inquiry in inquiries if found[inquiry.key] is None}
+        known = {inquiry.key: self._file.find(inquiry) for inquiry in inquiries}
+        missing = {inquiry.key: inquiry for inquiry in inquiries if known[inquiry.key] is None}
         self._advance(len(inquiries) - len(missing))
         try:
             for inquiry, given in self.endpoint.ask(list(missing.values())) if missing else ():
                 self._file.keep(inquiry, given)
-                found[inquiry.key] = given
+                known[inquiry.key] = given
                 self._advance(1)
         except BaseException:
             self._hide()
             raise
-        return [answer for inquiry in inquiries if (answer := found[inquiry.key]) is not None]
+        return [answer for inquiry in inquiries if (answer := known[inquiry.key]) is not None]
 
     def _log_judged(self, stage: str) -> None:
         self._hide()
-        figures = summarize(Outcomes.join(self._judged))
-        self._judged.clear()
-        self.log_dict({f"{stage}/calibration/{name}": value for name, value in figures.items()})
+        metrics = self.calibration.compute()
+        self.calibration.reset()
+        self.log_dict({f"{stage}/calibration/{name}": value for name, value in metrics.items()}, sync_dist=True)
 
     def _show(self, loaders: Any, batches: Sequence[int | float]) -> None:
         if self.trainer.progress_bar_callback is not None or not self.trainer.is_global_zero:
@@ -146,13 +142,12 @@ class EndpointModule(lightning.LightningModule):
             self._bar = None
 
 
-def experience_of_texts(
+def assessment_of_texts(
     prompts: PromptBatch, responses: Responses, texts: tuple[str, ...], truncated: Tensor
-) -> Experience:
-    """The record of texts whose tokens nobody knows: T is 0, and what is measured on tokens is NaN."""
-    tokens = torch.zeros(len(texts), 0)
-    absent = torch.full((len(texts),), math.nan)
-    return Experience(
+) -> Assessment:
+    """The assessment of texts without tokens: T is 0, what follows from tokens is NaN, and nothing is rewarded."""
+    tokens, absent = torch.zeros(len(texts), 0), torch.full((len(texts),), math.nan)
+    return Assessment(
         prompts=prompts,
         rollouts=Rollouts(
             tokens=tokens.long(),
@@ -166,8 +161,6 @@ def experience_of_texts(
         evidence=Evidence(log_probs=tokens, entropy=tokens, visual_kl=tokens),
         certainty=Certainty(token=tokens, response=absent, score=absent),
         rewards=Rewards(terms={}, total=absent),
-        advantages=tokens,
-        reference_log_probs=None,
     )
 
 

@@ -13,8 +13,9 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from vlcal.optimization import Optimization
+from vlcal.errors import UserError
 from vlcal.policy import Policy, PolicySpec
+from vlcal.training.optimization import Optimization
 
 
 class PolicyModule(lightning.LightningModule):
@@ -22,7 +23,7 @@ class PolicyModule(lightning.LightningModule):
 
     Args:
         policy: Checkpoint and adaptation; built when training or validation starts.
-        optimization: How weights are moved.
+        optimization: How weights are updated.
     """
 
     def __init__(self, policy: PolicySpec, optimization: Optimization) -> None:
@@ -53,7 +54,7 @@ class PolicyModule(lightning.LightningModule):
         """The optimizer of what learns, and its learning rate."""
         batches = self.trainer.estimated_stepping_batches
         if math.isinf(batches):
-            raise ValueError(
+            raise UserError(
                 "`trainer.max_epochs` or `trainer.max_steps` must be set, since the learning rate is planned over the "
                 "whole run; got neither."
             )
@@ -72,18 +73,18 @@ class PolicyModule(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another policy before any weight is touched."""
         expected = {(name, weight.shape) for name, weight in self.state_dict().items()}
-        found = {(name, weight.shape) for name, weight in checkpoint["state_dict"].items()}
-        if expected != found:
-            raise ValueError(
-                f"`ckpt_path` holds {len(found)} weights, of which {len(found & expected)} fit this policy, "
+        saved = {(name, weight.shape) for name, weight in checkpoint["state_dict"].items()}
+        if expected != saved:
+            raise UserError(
+                f"`ckpt_path` holds {len(saved)} weights, of which {len(saved & expected)} fit this policy, "
                 f"which learns {len(expected)}. Use the policy and adaptation it was trained with."
             )
 
-    def descend(self, losses: Iterable[Tensor]) -> Tensor:
+    def update_weights(self, losses: Iterable[Tensor]) -> Tensor:
         """One optimizer step along the gradient of the sum of `losses`; gives its norm before clipping.
 
-        Each loss is gone through before the next is asked for, so that one graph at a time is in memory. On several
-        ranks gradients are averaged once, when all are there.
+        The backward pass of each loss ends before the next loss is computed, so that one graph at a time is in memory.
+        On several ranks gradients are averaged once, after the last loss.
         """
         optimizer = self.optimizers()
         optimizer.zero_grad()  # type: ignore[union-attr]

@@ -9,9 +9,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from vlcal.functional.surrogate import token_mean
 from vlcal.modules.policy_module import PolicyModule
-from vlcal.optimization import Optimization
-from vlcal.policy import PolicySpec
+from vlcal.parts import fresh_defaults
+from vlcal.policy import Continuations, PolicySpec
 from vlcal.text import Grammar
+from vlcal.training.optimization import Optimization
 from vlcal.types import DemonstrationBatch
 
 
@@ -20,10 +21,11 @@ class SupervisedModule(PolicyModule):
 
     Args:
         policy: Checkpoint and adaptation; built when training starts.
-        optimization: How weights are moved.
+        optimization: How weights are updated.
         grammar: The form of a response, for the prompt.
     """
 
+    @fresh_defaults
     def __init__(
         self, policy: PolicySpec, optimization: Optimization = Optimization(), grammar: Grammar = Grammar()
     ) -> None:
@@ -33,7 +35,7 @@ class SupervisedModule(PolicyModule):
     def training_step(self, batch: DemonstrationBatch, batch_idx: int) -> None:
         """One update towards the demonstrations."""
         loss = self._loss(batch)
-        norm = self.descend([loss])
+        norm = self.update_weights([loss])
         self.log_dict({"train/loss": loss.detach(), "train/gradient_norm": norm}, batch_size=len(batch.prompts))
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch.prompts))
 
@@ -44,7 +46,7 @@ class SupervisedModule(PolicyModule):
     def _loss(self, batch: DemonstrationBatch) -> Tensor:
         encoded = self.policy.encode(batch.prompts, self.grammar)
         tokens, mask = self._completions(batch)
-        log_probs, _ = self.policy.score(encoded, tokens, mask)
+        log_probs, _ = self.policy.score(Continuations.of(encoded, tokens, mask))
         return token_mean(-log_probs, mask)
 
     def _completions(self, batch: DemonstrationBatch) -> tuple[Int[Tensor, "N T"], Bool[Tensor, "N T"]]:

@@ -1,4 +1,4 @@
-"""Advantages and log-probabilities to a loss."""
+"""The terms of the loss: on the policy, on the stated confidences, and on the distance to the reference."""
 
 from vlcal.objectives.aggregation import LossAggregation, SequenceMeanTokenMean, SequenceMeanTokenSumNorm, TokenMean
 from vlcal.objectives.clipped import ClippedSurrogate
@@ -6,16 +6,28 @@ from vlcal.objectives.confidence import ConfidenceObjective, SampledConfidence
 from vlcal.objectives.correction import NoCorrection, SamplerCorrection, TruncatedImportance
 from vlcal.objectives.expected import ExpectedScore
 from vlcal.objectives.policy import NoPolicyObjective, PolicyObjective
+from vlcal.objectives.reference import (
+    ExactReferenceKL,
+    NoReferenceKL,
+    Predictions,
+    ReferenceKL,
+    SampledReferenceKL,
+)
 
 __all__ = [
     "ClippedSurrogate",
     "ConfidenceObjective",
+    "ExactReferenceKL",
     "ExpectedScore",
     "LossAggregation",
     "NoCorrection",
     "NoPolicyObjective",
+    "NoReferenceKL",
     "PolicyObjective",
+    "Predictions",
+    "ReferenceKL",
     "SampledConfidence",
+    "SampledReferenceKL",
     "SamplerCorrection",
     "SequenceMeanTokenMean",
     "SequenceMeanTokenSumNorm",

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vlcal.errors import UserError
 from vlcal.functional.surrogate import sequence_mean_token_mean, sequence_mean_token_sum_norm, token_mean
 
 
@@ -55,7 +56,7 @@ class SequenceMeanTokenSumNorm(LossAggregation):
 
     def __init__(self, length: int) -> None:
         if length < 1:
-            raise ValueError(f"`length` must be at least 1 token, since sums are divided by it; got {length}.")
+            raise UserError(f"`length` must be at least 1 token, since sums are divided by it; got {length}.")
         self.length = length
 
     def __call__(self, losses: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Float[Tensor, ""]:

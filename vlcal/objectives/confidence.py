@@ -28,15 +28,17 @@ class ConfidenceObjective(ABC):
         self,
         level_log_probs: Float[Tensor, "N 2 L"],
         levels: Float[Tensor, " L"],
+        overall: Float[Tensor, "L L"],
         responses: Responses,
         certainty: Certainty,
     ) -> PolicyUpdate:
-        """The loss and its figures.
+        """The loss and its metrics.
 
         Args:
             level_log_probs: Of the L level tokens at the visual and at the reasoning confidence, in this order; each
                 row sums to the probability that a level is stated at all.
             levels: The confidence in [0, 1] that each level stands for.
+            overall: The overall confidence of each pair of a visual (rows) and a reasoning level, as it is read.
             responses: What was sampled and whether it is right.
             certainty: The soft labels the visual confidence is held against.
         """
@@ -47,7 +49,7 @@ class ConfidenceObjective(ABC):
 
 
 class SampledConfidence(ConfidenceObjective):
-    """Leaves the confidences to the sampled rewards, as every other token; the published way."""
+    """Leaves the confidences to the sampled rewards, as every other token; as published. The null member."""
 
     needs_levels = False
 
@@ -59,6 +61,7 @@ class SampledConfidence(ConfidenceObjective):
         self,
         level_log_probs: Float[Tensor, "N 2 L"],
         levels: Float[Tensor, " L"],
+        overall: Float[Tensor, "L L"],
         responses: Responses,
         certainty: Certainty,
     ) -> PolicyUpdate:

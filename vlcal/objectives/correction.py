@@ -1,4 +1,4 @@
-"""What is done about completions that were sampled with other probabilities than the policy is trained on."""
+"""Corrections for completions that were sampled with other probabilities than the policy is trained on."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vlcal.errors import UserError
 from vlcal.functional.surrogate import MAX_LOG_RATIO
 
 
 class SamplerCorrection(ABC):
-    """Weighs tokens by how likely the training pass finds them beside how likely they were when they were sampled.
+    """Weighs tokens by their probability in the training pass over that with which they were sampled.
 
     The two differ by rounding: other kernels, other batch shapes, 4-bit products that are computed one way for few
     rows and another way for many. `train/response/sampling_mismatch` shows by how much.
@@ -42,7 +43,7 @@ class NoCorrection(SamplerCorrection):
 
 
 class TruncatedImportance(SamplerCorrection):
-    """The importance ratio of the two, truncated. Ionides (2008); for language models Yao et al. (2025).
+    """The truncated importance ratio `min(p_trained / p_sampled, cap)`. Ionides (2008); Yao et al. (2025).
 
     Args:
         cap: Largest weight, at least 1.
@@ -50,7 +51,7 @@ class TruncatedImportance(SamplerCorrection):
 
     def __init__(self, cap: float = 2.0) -> None:
         if not cap >= 1.0:
-            raise ValueError(f"`cap` must be at least 1, the weight where both passes agree; got {cap}. Try 2.")
+            raise UserError(f"`cap` must be at least 1, the weight where both passes agree; got {cap}. Try 2.")
         self.cap = cap
 
     def __call__(

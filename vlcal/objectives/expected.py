@@ -6,13 +6,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vlcal.errors import UserError
 from vlcal.objectives.confidence import ConfidenceObjective
-from vlcal.scores import Brier, HarmonicMean, OverallConfidence, ProperScore
+from vlcal.parts import fresh_defaults
+from vlcal.scores import Brier, ProperScore
 from vlcal.types import Certainty, PolicyUpdate, Responses
 
 
 class ExpectedScore(ConfidenceObjective):
     """Takes the expectation of the scores over every pair of levels in place of sampling one.
+
+    `loss = E[w_c score(phi(c_v, c_r), correct) + w_v score(c_v, s)] - w_l log P(some level)`, over the levels c_v and
+    c_r by their probabilities, with phi the overall confidence, s the visual certainty and w the weights.
 
     Once the answer is verified, the score of EVERY confidence that could have been stated is known, not only that of
     the sampled one. The policy gradient of the confidence tokens can therefore be summed exactly, a Rao-Blackwellised
@@ -24,14 +29,12 @@ class ExpectedScore(ConfidenceObjective):
     reasoning confidence might have answered to another one.
 
     The expectation is over the level tokens alone: over the whole vocabulary it would move probability between levels
-    and everything else, and the format falls apart. It does not fall apart only if something holds the levels'
-    probability together, too: nothing else looks at these two positions, and their share drifts away within some
-    twenty steps. `level_weight` asks for a level, whichever. A response whose confidences are absent does not count
-    here, and stays with the policy objective.
+    and all other tokens, and the format would be lost. No other term of the loss is on these two positions, so without
+    the last term the probability that a level is stated at all drifts towards 0 within some twenty steps. A response
+    whose confidences are absent does not count here, and stays with the policy objective.
 
     Args:
         calibration: Proper score of the overall confidence against correctness.
-        overall: How the two confidences become one.
         calibration_weight: Factor on the expected calibration score, at least 0.
         visual: Proper score of the visual confidence against the measured certainty.
         visual_weight: Factor on the expected visual score, at least 0.
@@ -40,10 +43,10 @@ class ExpectedScore(ConfidenceObjective):
 
     needs_levels = True
 
+    @fresh_defaults
     def __init__(
         self,
         calibration: ProperScore = Brier(),
-        overall: OverallConfidence = HarmonicMean(),
         calibration_weight: float = 2.0,
         visual: ProperScore = Brier(),
         visual_weight: float = 0.4,
@@ -56,9 +59,8 @@ class ExpectedScore(ConfidenceObjective):
         }
         for name, weight in weights.items():
             if not weight >= 0.0:
-                raise ValueError(f"`{name}` must be at least 0, since a score is a loss; got {weight}.")
+                raise UserError(f"`{name}` must be at least 0, since a score is a loss; got {weight}.")
         self.calibration = calibration
-        self.overall = overall
         self.calibration_weight = calibration_weight
         self.visual = visual
         self.visual_weight = visual_weight
@@ -73,12 +75,13 @@ class ExpectedScore(ConfidenceObjective):
         self,
         level_log_probs: Float[Tensor, "N 2 L"],
         levels: Float[Tensor, " L"],
+        overall: Float[Tensor, "L L"],
         responses: Responses,
         certainty: Certainty,
     ) -> PolicyUpdate:
         """Both expected scores, weighted and averaged over the responses that state both confidences."""
         if level_log_probs.shape[1:] != (2, len(levels)):
-            raise ValueError(
+            raise UserError(
                 f"`level_log_probs` must be (N, 2, L) with L = {len(levels)} like `levels`; "
                 f"got {tuple(level_log_probs.shape)}."
             )
@@ -87,7 +90,7 @@ class ExpectedScore(ConfidenceObjective):
         log_probs = level_log_probs[stated].float()
         some_level = log_probs.logsumexp(-1, keepdim=True)
         probs = (log_probs - some_level).exp()
-        calibration = self._expected_calibration(probs, levels, responses.correct[stated])
+        calibration = self._expected_calibration(probs, overall, responses.correct[stated])
         visual = self._expected_visual(probs[:, 0], levels, certainty.response[stated])
         missed = -some_level.sum(dim=(1, 2))
         losses = self.calibration_weight * calibration + self.visual_weight * visual + self.level_weight * missed
@@ -109,10 +112,9 @@ class ExpectedScore(ConfidenceObjective):
         return int(_stated(responses).sum())
 
     def _expected_calibration(
-        self, probs: Float[Tensor, "n 2 L"], levels: Float[Tensor, " L"], correct: Float[Tensor, " n"]
+        self, probs: Float[Tensor, "n 2 L"], overall: Float[Tensor, "L L"], correct: Float[Tensor, " n"]
     ) -> Float[Tensor, " n"]:
         """The score of the overall confidence, expected over all pairs of levels."""
-        overall = self.overall(levels[:, None], levels[None, :])
         scores = self.calibration(overall, correct[:, None, None])
         return torch.einsum("nv,nr,nvr->n", probs[:, 0], probs[:, 1], scores)
 

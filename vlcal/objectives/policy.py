@@ -14,26 +14,19 @@ from vlcal.types import PolicyUpdate
 class PolicyObjective(ABC):
     """Turns advantages into a loss on the log-probabilities of the sampled tokens."""
 
-    @property
-    @abstractmethod
-    def needs_reference(self) -> bool:
-        """True where the loss asks for the reference model's log-probabilities, which cost a pass of their own."""
-
     @abstractmethod
     def __call__(
         self,
         log_probs: Float[Tensor, "N T"],
         old: Float[Tensor, "N T"],
-        reference: Float[Tensor, "N T"] | None,
         advantages: Float[Tensor, "N T"],
         mask: Bool[Tensor, "N T"],
     ) -> PolicyUpdate:
-        """The loss and its figures.
+        """The loss and its metrics.
 
         Args:
             log_probs: Of the sampled tokens under the policy as it is now, with gradient.
             old: Of the same tokens under the policy that sampled them.
-            reference: Of the same tokens under the reference model; may be None unless `needs_reference`.
             advantages: Of the same tokens.
             mask: True on the tokens that the loss may move.
         """
@@ -44,19 +37,16 @@ class PolicyObjective(ABC):
 
 
 class NoPolicyObjective(PolicyObjective):
-    """Asks for no change: a loss of 0 whose gradient is 0."""
-
-    needs_reference = False
+    """Asks for no change: a loss of 0 whose gradient is 0. The null member."""
 
     def __call__(
         self,
         log_probs: Float[Tensor, "N T"],
         old: Float[Tensor, "N T"],
-        reference: Float[Tensor, "N T"] | None,
         advantages: Float[Tensor, "N T"],
         mask: Bool[Tensor, "N T"],
     ) -> PolicyUpdate:
-        """A loss of 0 whose gradient is 0, and no figures."""
+        """A loss of 0 whose gradient is 0, and no metrics."""
         return PolicyUpdate(loss=connected_zero(log_probs), stats={})
 
     def count(self, mask: Bool[Tensor, "N T"]) -> int:

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlcal.errors import UserError
+
 
 class Perturbation(ABC):
     """Spoils an image so that a grounded token must change its mind.
@@ -69,5 +71,5 @@ class NoPerturbation(Perturbation):
 def checked_strength(strength: float) -> float:
     """The strength, if it is one."""
     if not 0.0 <= strength <= 1.0:
-        raise ValueError(f"`strength` must lie in [0, 1], where 0 leaves the image as it is; got {strength}.")
+        raise UserError(f"`strength` must lie in [0, 1], where 0 leaves the image as it is; got {strength}.")
     return float(strength)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
+from vlcal.errors import UserError
 from vlcal.perturbations.base import Perturbation
 
 
@@ -23,7 +24,7 @@ class Blur(Perturbation):
     def __init__(self, strength: float = 0.8, widest: float = 0.1) -> None:
         super().__init__(strength)
         if not 0.0 < widest <= 1.0:
-            raise ValueError(f"`widest` must lie in (0, 1], a share of the shorter side; got {widest}.")
+            raise UserError(f"`widest` must lie in (0, 1], a share of the shorter side; got {widest}.")
         self.widest = widest
 
     def __call__(

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlcal.errors import UserError
 from vlcal.perturbations.base import Perturbation, checked_strength
 
 
@@ -25,7 +26,7 @@ class Mixture(Perturbation):
 
     def __init__(self, members: list[Perturbation], weights: list[float], strength: float = 1.0) -> None:
         if not members:
-            raise ValueError("`members` must name at least one perturbation to draw from; got none.")
+            raise UserError("`members` must name at least one perturbation to draw from; got none.")
         self.members = tuple(members)
         self._full_strengths = tuple(member.strength for member in members)
         self.weights = weights
@@ -39,11 +40,11 @@ class Mixture(Perturbation):
     @weights.setter
     def weights(self, weights: list[float]) -> None:
         if len(weights) != len(self.members):
-            raise ValueError(
+            raise UserError(
                 f"`weights` must hold one number per member; got {len(weights)} for {len(self.members)} members."
             )
         if not (all(weight >= 0.0 and math.isfinite(weight) for weight in weights) and sum(weights) > 0.0):
-            raise ValueError(f"`weights` must be finite, at least 0 and not all 0; got {list(weights)}.")
+            raise UserError(f"`weights` must be finite, at least 0 and not all 0; got {list(weights)}.")
         self._weights = [float(weight) for weight in weights]
 
     @property

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from vlcal.errors import UserError
 from vlcal.perturbations.base import Perturbation
 
 
@@ -23,7 +24,7 @@ class PatchMask(Perturbation):
     def __init__(self, strength: float = 0.8, fill: float = 0.5) -> None:
         super().__init__(strength)
         if not 0.0 <= fill <= 1.0:
-            raise ValueError(f"`fill` must lie in [0, 1] like every pixel; got {fill}. Divide an 8-bit level by 255.")
+            raise UserError(f"`fill` must lie in [0, 1] like every pixel; got {fill}. Divide an 8-bit level by 255.")
         self.fill = fill
 
     def __call__(
@@ -39,7 +40,7 @@ class PatchMask(Perturbation):
         """True on the cells to paint over, exactly the asked share of them."""
         rows, columns = grid
         if rows < 1 or columns < 1:
-            raise ValueError(f"`grid` must hold at least one row and one column of patches; got {grid}.")
+            raise UserError(f"`grid` must hold at least one row and one column of patches; got {grid}.")
         cells = rows * columns
         count = max(1, round(self.strength * cells)) if self.strength > 0.0 else 0
         hidden = torch.zeros(cells, dtype=torch.bool)

@@ -2,20 +2,23 @@
 
 from vlcal.policy.activations import Activations, KeptActivations, RecomputedActivations
 from vlcal.policy.adaptation import Adaptation, Frozen, LanguageModel, LoRA, QLoRA, WholeModel
-from vlcal.policy.encode import EncodedPrompts
-from vlcal.policy.endpoint import Decoding, Endpoint
-from vlcal.policy.group_engine import GroupEngine
+from vlcal.policy.engines.base import RolloutEngine, TransformersEngine
+from vlcal.policy.engines.endpoint import Decoding, Endpoint
+from vlcal.policy.engines.group import GroupEngine
 from vlcal.policy.layers import EveryLayer, LanguageAndProjectorLayers, LanguageLayers, Layers
-from vlcal.policy.micro_batch import MicroBatch
+from vlcal.policy.layouts.continuations import Continuations, MicroBatch
+from vlcal.policy.layouts.encoded import EncodedPrompts
+from vlcal.policy.layouts.layout import UNLIMITED
 from vlcal.policy.policy import Policy
 from vlcal.policy.reference import AdapterOff, FrozenCopy, Reference
-from vlcal.policy.rollout import RolloutEngine, TransformersEngine
 from vlcal.policy.spec import PolicySpec
 
 __all__ = [
+    "UNLIMITED",
     "Activations",
     "Adaptation",
     "AdapterOff",
+    "Continuations",
     "Decoding",
     "EncodedPrompts",
     "Endpoint",

@@ -1,4 +1,4 @@
-"""What a forward pass leaves in memory for the backward pass."""
+"""Activations: kept for the backward pass, or recomputed in it (gradient checkpointing)."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from functools import partial
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from vlcal.errors import UserError
 from vlcal.policy.layers import checkpointable, decoder
 
 
 class Activations(ABC):
-    """Trades memory for time in the backward pass; the gradient is the same."""
+    """Trades memory for time in the backward pass without changing the gradient."""
 
     @abstractmethod
     def apply(self, model: PreTrainedModel) -> None:
-        """Set the model up for it."""
+        """Set the model up accordingly."""
 
 
 class KeptActivations(Activations):
-    """Every activation is kept: the fastest, where memory is enough. The null member."""
+    """Keeps every activation: the fastest, where memory suffices. The null member."""
 
     def apply(self, model: PreTrainedModel) -> None:
         """Leave the model as it is."""
 
 
 class RecomputedActivations(Activations):
-    """Blocks of the language model keep their input alone and run again in the backward pass. Chen et al. (2016).
+    """Gradient checkpointing: blocks keep their input alone and run again in the backward pass. Chen et al. (2016).
 
-    Also called gradient checkpointing. It costs one more forward pass of the language model per update and none of the
-    vision tower. It acts where the policy is in training mode and gradients are wanted: sampling keeps its cache, and
-    scoring is not slowed down.
+    It costs one more forward pass of the language model per update and none of the vision tower. It acts in training
+    mode with gradients only, so sampling keeps its cache and scoring keeps its speed.
 
     Args:
         every: Blocks from one recomputed block to the next; 1 recomputes all of them, 2 every other one.
@@ -39,23 +39,23 @@ class RecomputedActivations(Activations):
 
     def __init__(self, every: int = 1) -> None:
         if every < 1:
-            raise ValueError(f"`every` must be at least 1, which recomputes every block; got {every}.")
+            raise UserError(f"`every` must be at least 1, which recomputes every block; got {every}.")
         self.every = every
 
     def apply(self, model: PreTrainedModel) -> None:
-        """Let the blocks of the decoder be recomputed.
+        """Switch gradient checkpointing on for blocks of the decoder.
 
         Raises:
-            ValueError: If the decoder has no block that can be.
+            UserError: If the decoder has no block that supports it.
         """
         blocks = checkpointable(decoder(model))
         if not blocks:
-            raise ValueError(
+            raise UserError(
                 f"`activations` RecomputedActivations needs blocks that can run again; the decoder of "
                 f"{type(model).__name__} has none. Use KeptActivations."
             )
         for block in blocks[:: self.every]:
-            # The two attributes that transformers' own switch sets. That one also takes in the vision tower, and makes
-            # the embeddings want gradients, which only the reentrant kind needs.
+            # The two attributes that transformers' own switch sets. That switch covers the vision tower too, and makes
+            # the embeddings require gradients, which only the reentrant kind needs.
             block.gradient_checkpointing = True
             block._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)

@@ -1,4 +1,4 @@
-"""Which weights learn: all of the language model, or low-rank adapters on it, over full or 4-bit weights."""
+"""Adaptations: the whole model learns, the language model, or low-rank adapters over full or 4-bit weights."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig, PreTrainedModel
 
+from vlcal.errors import UserError
 from vlcal.policy.adapters import adapter_layers, hold_in_float32, read_adapter_config, start_from
 from vlcal.policy.layers import LanguageLayers, Layers, decoder, outside_decoder
 
 
 class Adaptation(ABC):
-    """Chooses the weights that learn. The vision tower and its projector stay frozen unless a member says otherwise."""
+    """Chooses the weights that learn. Vision tower and projector stay frozen unless a member trains them."""
 
-    def loading(self, path: str, dtype: torch.dtype, where: Mapping[str, Any]) -> dict[str, Any]:
-        """What `from_pretrained` needs to know beforehand.
+    def loading(self, path: str, dtype: torch.dtype, source: Mapping[str, Any]) -> dict[str, Any]:
+        """Further arguments of `from_pretrained`.
 
         Args:
-            path: The checkpoint that will be loaded.
+            path: The checkpoint to load.
             dtype: Of its weights.
-            where: Revision, and whether the hub may be asked.
+            source: Arguments of `from_pretrained` that say where to read from.
         """
         return {}
 
     @abstractmethod
     def adapt(self, model: PreTrainedModel) -> nn.Module:
-        """The model with exactly the chosen weights requiring gradients; a wrapper where adapters were added."""
+        """The model in which exactly the chosen weights require gradients; wrapped by peft if it has adapters."""
 
     def in_full_precision(self) -> Adaptation:
-        """The same weights learning over a base that is not quantised, so that they can be merged into it."""
+        """The same adaptation over a base that is not quantised, into which adapters can be merged."""
         return self
 
 
@@ -47,7 +48,7 @@ class Frozen(Adaptation):
 
 
 class LanguageModel(Adaptation):
-    """All weights of the language model learn, the vision tower stays as it is."""
+    """All weights of the language model and its head learn; the vision tower is frozen."""
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
         """The model with gradients on the language model and its head."""
@@ -59,7 +60,7 @@ class LanguageModel(Adaptation):
 
 
 class WholeModel(Adaptation):
-    """All weights learn, the vision tower included: for a model that cannot see yet."""
+    """All weights learn, the vision tower included: for a model whose vision tower is untrained."""
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
         """The model with gradients everywhere."""
@@ -70,15 +71,17 @@ class WholeModel(Adaptation):
 class LoRA(Adaptation):
     """Low-rank adapters on linear layers, by default on those of the language model. Hu et al. (2021).
 
-    The adapters are held in float32, whatever the dtype of the model: small updates would round to nothing in bfloat16.
+        W x + (alpha / rank) B A x,  with A (rank, in) and B (out, rank); B starts at 0
+
+    The adapters are float32 whatever the dtype of the model: bfloat16 would round small updates away.
 
     Args:
         rank: Of each fresh adapter; an existing one brings its own.
         alpha: Scale of fresh adapters, divided by `rank`; an existing one brings its own.
-        dropout: In front of each adapter while learning, in [0, 1); never active while sampling or scoring.
-        layers: Linear layers that get adapters; of an existing adapter, those that go on learning.
-        adapter: Folder of an adapter to go on from, which is then what `AdapterOff` holds the policy close to. Left
-            out, adapters are fresh and change nothing until they have learned.
+        dropout: On the input of each adapter during updates, in [0, 1); off while sampling and scoring.
+        layers: Linear layers that get adapters; of an existing adapter, the layers that continue to learn.
+        adapter: Folder of an adapter to continue from, which then is the reference of `AdapterOff`. Left out, adapters
+            are fresh and start as the identity.
     """
 
     def __init__(
@@ -90,9 +93,9 @@ class LoRA(Adaptation):
         adapter: Path | None = None,
     ) -> None:
         if rank < 1:
-            raise ValueError(f"`rank` must be at least 1, the width of an adapter; got {rank}.")
+            raise UserError(f"`rank` must be at least 1, the width of an adapter; got {rank}.")
         if not 0 <= dropout < 1:
-            raise ValueError(f"`dropout` must be a share in [0, 1), where 0 leaves it out; got {dropout}.")
+            raise UserError(f"`dropout` must be a share in [0, 1), where 0 leaves it out; got {dropout}.")
         self.rank = rank
         self.alpha = alpha
         self.dropout = dropout
@@ -128,21 +131,21 @@ class LoRA(Adaptation):
 class QLoRA(LoRA):
     """Adapters over weights quantised to 4-bit NormalFloat with double quantisation. Dettmers et al. (2023).
 
-    Only the language model is quantised: vision tower, projector, embeddings, norms and head keep the dtype of the
-    policy, in which the products are computed too.
+    Only the linear layers of the language model are quantised. Vision tower, projector, embeddings, norms and head keep
+    the dtype of the policy, which is also that of the matrix products.
 
     Args:
         rank: Of each fresh adapter; an existing one brings its own.
         alpha: Scale of fresh adapters, divided by `rank`; an existing one brings its own.
-        dropout: In front of each adapter while learning, in [0, 1); never active while sampling or scoring.
-        layers: Linear layers that get adapters; of an existing adapter, those that go on learning.
-        adapter: Folder of an adapter to go on from, which is then what `AdapterOff` holds the policy close to. Left
-            out, adapters are fresh and change nothing until they have learned.
+        dropout: On the input of each adapter during updates, in [0, 1); off while sampling and scoring.
+        layers: Linear layers that get adapters; of an existing adapter, the layers that continue to learn.
+        adapter: Folder of an adapter to continue from, which then is the reference of `AdapterOff`. Left out, adapters
+            are fresh and start as the identity.
     """
 
-    def loading(self, path: str, dtype: torch.dtype, where: Mapping[str, Any]) -> dict[str, Any]:
-        """Quantise the decoder while loading; what is outside it is found on an empty model of its architecture."""
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False, **where)
+    def loading(self, path: str, dtype: torch.dtype, source: Mapping[str, Any]) -> dict[str, Any]:
+        """Quantise the decoder while loading; a model without weights gives the names of all other modules."""
+        config = AutoConfig.from_pretrained(path, **source)
         with torch.device("meta"):
             skeleton = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
         return {
@@ -159,8 +162,8 @@ class QLoRA(LoRA):
         """The model wrapped, with gradients on the adapters of the chosen layers alone."""
         for module in model.modules():
             if hasattr(module, "support_avx512bf16_for_cpu"):
-                # On such a CPU bitsandbytes repacks the weights in the first pass without gradients, which is when a
-                # policy samples, into a form that no gradient passes through afterwards.
+                # On such a CPU, bitsandbytes repacks the weights in the first pass without gradients, sampling, into a
+                # form that has no backward pass.
                 module.support_avx512bf16_for_cpu = False
         return super().adapt(model)
 
@@ -170,9 +173,9 @@ class QLoRA(LoRA):
 
 
 def _refuse_adapters(model: PreTrainedModel) -> None:
-    """A model that learns is saved without what transformers injected into it, so there must be nothing of the kind."""
+    """Refuse a model into which transformers injected adapters: saving what learned would leave them out."""
     if getattr(model, "peft_config", None):
-        raise ValueError(
+        raise UserError(
             "`path` must be a model without adapters in order to learn, and it is the folder of an adapter; name its "
             "base model as `path` and that folder as `adapter` of LoRA or QLoRA."
         )

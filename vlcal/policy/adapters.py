@@ -1,4 +1,4 @@
-"""Low-rank adapters: read from a folder, held in float32, and where they started kept beside them."""
+"""Low-rank adapters: read from a folder, held in float32, and switched to the state they started from."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from peft.utils import load_peft_weights
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-LEARNED, START = "default", "start"  # peft's name of the adapter that learns, ours of what it started from
+from vlcal.errors import UserError
+
+LEARNED, START = "default", "start"  # names in peft: of the adapter that learns, and of the copy it started from
 
 
 class AdapterLinear(nn.Linear):
-    """One matrix of an adapter: held in float32, multiplied in the dtype of what comes in.
+    """One matrix of an adapter: stored in float32, multiplied in the dtype of the input.
 
-    In bfloat16 an update below 2^-9 of a weight is rounded away, and at the learning rates of reinforcement most are.
-    Multiplying in float32 as well would keep a float32 copy of the input of every adapted layer for the backward pass.
+    bfloat16 rounds away an update below 2^-9 of a weight, and at the learning rates of reinforcement learning most are.
+    A product in float32 would keep a float32 copy of the input of every adapted layer for the backward pass.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name that nn.Linear gave it
@@ -30,7 +32,7 @@ class AdapterLinear(nn.Linear):
 
 
 def hold_in_float32(adapted: PeftModel) -> None:
-    """Make every adapter a float32 one that takes inputs of any dtype."""
+    """Make every adapter float32, for inputs of any dtype."""
     for layer in adapter_layers(adapted):
         layer.cast_input_dtype_enabled = False
         for matrices in (layer.lora_A, layer.lora_B):
@@ -46,19 +48,19 @@ def adapter_layers(adapted: nn.Module) -> list[LoraLayer]:
 
 
 def read_adapter_config(folder: Path, dropout: float) -> LoraConfig:
-    """The settings of the adapter in a folder, made ready to learn on.
+    """The config of the adapter in a folder, set up for training.
 
     Raises:
-        ValueError: If the folder holds none, or one that is more than a pair of low-rank matrices per layer.
+        UserError: If the folder holds no adapter, or one that is not plain LoRA.
     """
     if not (folder / "adapter_config.json").is_file():
-        raise ValueError(f"`adapter` must be a folder with adapter_config.json, as `ModelExport` writes; got {folder}.")
+        raise UserError(f"`adapter` must be a folder with adapter_config.json, as `ModelExport` writes; got {folder}.")
     try:
         config = LoraConfig.from_pretrained(str(folder))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"`adapter` must be a LoRA adapter that peft can read; {folder} is not: {error}.") from error
+        raise UserError(f"`adapter` must be a LoRA adapter that peft can read; {folder} is not: {error}.") from error
     if not isinstance(config, LoraConfig) or config.use_dora or config.modules_to_save or config.bias != "none":
-        raise ValueError(
+        raise UserError(
             f"`adapter` must be plain LoRA, so that it can be switched off and merged; {folder} is of another kind, "
             "or has DoRA, biases or whole modules beside it."
         )
@@ -68,10 +70,10 @@ def read_adapter_config(folder: Path, dropout: float) -> LoraConfig:
 
 
 def start_from(adapted: PeftModel, folder: Path) -> None:
-    """Put the adapter in a folder into the one that learns, and a frozen copy of it beside that.
+    """Load the adapter of a folder into the one that learns, and into a frozen copy named START.
 
     Raises:
-        ValueError: If it was made for another model.
+        UserError: If it was made for another model.
     """
     adapted.add_adapter(START, copy.deepcopy(adapted.peft_config[LEARNED]))
     weights = load_peft_weights(str(folder), device="cpu")
@@ -79,10 +81,10 @@ def start_from(adapted: PeftModel, folder: Path) -> None:
         try:
             result = set_peft_model_state_dict(adapted, weights, adapter_name=name)
         except RuntimeError as error:
-            raise ValueError(f"`adapter` must have been made for this model; {folder} was not: {error}.") from error
+            raise UserError(f"`adapter` must have been made for this model; {folder} was not: {error}.") from error
         missing = [key for key in result.missing_keys if f".{name}." in key]
         if missing or result.unexpected_keys:
-            raise ValueError(
+            raise UserError(
                 f"`adapter` must have been made for this model; {folder} lacks {len(missing)} of its weights and has "
                 f"{len(result.unexpected_keys)} others."
             )
@@ -90,9 +92,9 @@ def start_from(adapted: PeftModel, folder: Path) -> None:
 
 @contextmanager
 def as_started(adapted: PeftModel) -> Iterator[None]:
-    """A context in which the model is what it started from: the bare base, or the base with the adapter it was given.
+    """A context in which the model is as it started: the base, or the base with the adapter of the START copy.
 
-    peft switches gradients together with adapters: whatever learned before learns afterwards, and nothing else.
+    peft switches gradients together with adapters; afterwards, exactly the weights that learned before learn again.
     """
     learning = {id(weight) for weight in adapted.parameters() if weight.requires_grad}
     try:

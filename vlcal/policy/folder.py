@@ -1,10 +1,12 @@
-"""Checkpoint folders, which appear only when they are complete."""
+"""Checkpoint folders, written as a whole or not at all."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+
+from vlcal.errors import UserError
 
 CHECKPOINT_MARKS = ("config.json", "adapter_config.json")
 
@@ -13,17 +15,17 @@ def refuse_other_content(folder: Path) -> None:
     """Refuse to write a checkpoint over something else.
 
     Raises:
-        ValueError: If the folder is neither new, nor empty, nor a checkpoint folder.
+        UserError: If the folder is neither new, nor empty, nor a checkpoint folder.
     """
     if folder.exists() and not _replaceable(folder):
-        raise ValueError(
+        raise UserError(
             f"`folder` must be new, empty, or a checkpoint folder to be replaced; {folder} holds something else. Name "
             "a folder inside it."
         )
 
 
 def write_checkpoint_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a folder beside its place, then move it there; what was there before goes last."""
+    """Let `write` fill a folder beside its destination, then rename it; an earlier folder is removed last."""
     partial, old = (folder.with_name(f".{folder.name}.{end}") for end in ("partial", "old"))
     for leftover in (partial, old):
         shutil.rmtree(leftover, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Where the image tokens of a picture lie on it."""
+"""The grid of image tokens over an image."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import ProcessorMixin
 
+from vlcal.errors import UserError
 from vlcal.policy.encode import processed
 
-TOKENS_OF_A_TILE = ("image_seq_length", "image_seq_len", "num_image_tokens")  # every family has a name of its own
+TOKENS_OF_A_TILE = ("image_seq_length", "image_seq_len", "num_image_tokens")  # the name differs between families
 
 
 def token_grid(processor: ProcessorMixin, height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of the image tokens that a picture of this size, alone in its prompt, turns into.
+    """Rows and columns of the image tokens of an image of this size that is alone in its prompt.
 
-    A family that cuts pictures of any size into patches says how many. One that cuts them into tiles of one size is
-    shown a picture whose colours name the place of each pixel; how fast they change on the finest tile tells to what
-    size the whole picture was stretched, bars and thumbnails aside.
+    A processor that cuts images of any size into patches returns the grid. One that cuts them into tiles of one size is
+    given an image whose colours are pixel coordinates: their change from pixel to pixel, on the tile where it is
+    smallest, gives the size to which the image was scaled, bars and thumbnails aside.
     """
-    inputs = processed(processor, [""], [[_places(height, width)]], do_normalize=False)
+    inputs = processed(processor, [""], [[_coordinates(height, width)]], do_normalize=False)
     if (grid := inputs.get("image_grid_thw")) is not None:
         rows, columns = (grid[0, 1:] // processor.image_processor.merge_size).tolist()
         return rows, columns
@@ -31,29 +32,29 @@ def token_grid(processor: ProcessorMixin, height: int, width: int) -> tuple[int,
     return _cells(down, tiles.shape[-2] / side), _cells(across, tiles.shape[-1] / side)
 
 
-def _places(height: int, width: int) -> Float[Tensor, "3 H W"]:
-    """A picture whose first colour is the distance from the top, the second that from the left, both in [0, 1]."""
+def _coordinates(height: int, width: int) -> Float[Tensor, "3 H W"]:
+    """An image whose first channel is the distance from the top and whose second that from the left, in [0, 1]."""
     down = (torch.arange(height) + 0.5) / height
     across = (torch.arange(width) + 0.5) / width
     return torch.stack([*torch.meshgrid(down, across, indexing="ij"), torch.zeros(height, width)])
 
 
 def _step(changes: Float[Tensor, "n m"]) -> float:
-    """How far one gets on the picture from pixel to pixel of a tile; 1, the whole way, on a tile that shows none."""
+    """The share of the image from one pixel of a tile to the next; 1 on a tile without image."""
     rising = changes[changes > 1e-6]
     return float(rising.median()) if len(rising) else 1.0
 
 
 def _cells(step: float, pixels: float) -> int:
-    """Cells of so many pixels that the whole picture is long, of which a pixel is a `step`."""
+    """The length of the scaled image, `1 / step` pixels, in cells of `pixels` pixels."""
     return max(1, round(1 / step / pixels))
 
 
 def _tile_tokens(processor: ProcessorMixin) -> int:
-    found = (getattr(processor, name, None) for name in TOKENS_OF_A_TILE)
-    tokens = next((count for count in found if count is not None), None)
+    counts = (getattr(processor, name, None) for name in TOKENS_OF_A_TILE)
+    tokens = next((count for count in counts if count is not None), None)
     if tokens is None:
-        raise ValueError(
+        raise UserError(
             f"`processor` must say how many tokens a tile takes, as one of {', '.join(TOKENS_OF_A_TILE)}; "
             f"{type(processor).__name__} does not. Use a perturbation that needs no grid, such as GaussianNoise."
         )

@@ -1,4 +1,4 @@
-"""Where the layers of a vision-language model are: found by module, never by a name, which differs between families."""
+"""Parts of a vision-language model, identified by module: names differ between families."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from vlcal.errors import UserError
+
 
 class Layers(ABC):
-    """Chooses the linear layers that get adapters. The head never does: it often is the embedding too."""
+    """Chooses the linear layers that get adapters; never the head, whose weights often are the embedding's too."""
 
     def of(self, model: PreTrainedModel) -> dict[str, nn.Linear]:
         """The chosen layers by their names."""
@@ -25,22 +27,22 @@ class Layers(ABC):
 
     @abstractmethod
     def modules(self, model: PreTrainedModel) -> Iterator[nn.Module]:
-        """The modules to look for linear layers among."""
+        """The modules whose linear layers are chosen."""
 
 
 class LanguageLayers(Layers):
-    """The linear layers of the language model; what an image looks like to it stays as it is."""
+    """The linear layers of the language model; image features stay as they are."""
 
     def modules(self, model: PreTrainedModel) -> Iterator[nn.Module]:
-        """Everything in the decoder."""
+        """All modules of the decoder."""
         yield from decoder(model).modules()
 
 
 class LanguageAndProjectorLayers(LanguageLayers):
-    """The linear layers of the language model and of the projector, which are those outside the tower's blocks."""
+    """The linear layers of the language model and of the projector: all outside the blocks of the vision tower."""
 
     def modules(self, model: PreTrainedModel) -> Iterator[nn.Module]:
-        """Everything but the blocks of the vision tower."""
+        """All modules outside the blocks of the vision tower."""
         blocks = {id(inner) for block in checkpointable(model) for inner in block.modules()}
         yield from super().modules(model)
         yield from (module for module in model.modules() if id(module) not in blocks)
@@ -50,20 +52,23 @@ class EveryLayer(Layers):
     """The linear layers of the language model, of the projector and of the vision tower."""
 
     def modules(self, model: PreTrainedModel) -> Iterator[nn.Module]:
-        """Everything."""
+        """All modules."""
         yield from model.modules()
 
 
 def decoder(model: PreTrainedModel) -> nn.Module:
     """The language model inside a vision-language model, without its head."""
-    found = model.get_decoder()
-    if not isinstance(found, nn.Module) or found is model:
-        raise ValueError(f"`{type(model).__name__}` names no decoder of its own, so there is nothing to adapt.")
-    return found
+    language = model.get_decoder()
+    if not isinstance(language, nn.Module) or language is model:
+        raise UserError(
+            f"`path` must be a model whose `get_decoder` gives its language model, the part that is adapted; that of "
+            f"{type(model).__name__} does not."
+        )
+    return language
 
 
 def outside_decoder(model: PreTrainedModel) -> list[str]:
-    """Names of the topmost modules outside the decoder, and of the head wherever it is: tower, projector, head."""
+    """Names of the outermost modules outside the decoder (tower, projector), and of the head wherever it is."""
     language, head = decoder(model), model.get_output_embeddings()
     above = {id(module) for module in model.modules() if any(inner is language for inner in module.modules())}
 
@@ -78,10 +83,10 @@ def outside_decoder(model: PreTrainedModel) -> list[str]:
 
 
 def checkpointable(module: nn.Module) -> list[GradientCheckpointingLayer]:
-    """The blocks of a decoder or a tower whose activations can be recomputed."""
+    """The blocks that support gradient checkpointing."""
     return [block for block in module.modules() if isinstance(block, GradientCheckpointingLayer)]
 
 
 def _adaptable(module: nn.Module) -> bool:
-    """Whether it multiplies by itself; the projection in `nn.MultiheadAttention` is only read by its parent."""
+    """True where the forward of the module runs; `nn.MultiheadAttention` reads the weights of its projection."""
     return isinstance(module, nn.Linear) and not isinstance(module, NonDynamicallyQuantizableLinear)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,13 +14,16 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
+from vlcal.errors import UserError
 from vlcal.functional.vocabulary import token_statistics
 from vlcal.policy.adapters import as_started, save_learned
-from vlcal.policy.encode import EncodedPrompts, encoded_prompts, placeholder_tokens, processor_inputs
-from vlcal.policy.fitting import fitting_layout
+from vlcal.policy.encode import encoded_prompts, placeholder_tokens, processor_inputs
 from vlcal.policy.grid import token_grid
-from vlcal.policy.micro_batch import MicroBatch, micro_batches
-from vlcal.policy.packing import Layout
+from vlcal.policy.layouts.continuations import Continuations, MicroBatch
+from vlcal.policy.layouts.encoded import EncodedPrompts
+from vlcal.policy.layouts.fitting import fitting_layout, trial_continuations, trial_prompts
+from vlcal.policy.layouts.headless import HeadlessModel
+from vlcal.policy.layouts.layout import Layout
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
 
@@ -42,7 +47,7 @@ class Policy(nn.Module):
             weight.requires_grad for weight in backbone.parameters() if id(weight) not in language
         )
         self._grids: dict[tuple[int, int], tuple[int, int]] = {}
-        self.eval()  # loaded models are, fresh adapters and this wrapper are not; one mode for all
+        self.eval()  # as the loaded model; fresh adapters and this wrapper start in training mode
 
     backbone: PreTrainedModel
 
@@ -58,102 +63,100 @@ class Policy(nn.Module):
 
     @cached_property
     def placeholders(self) -> list[int]:
-        """Tokens that stand for pictures: never sampled, never scored."""
+        """Tokens that stand for images, videos and sounds: never sampled, never scored."""
         return placeholder_tokens(self.backbone, self.processor)
 
     @property
-    def dtype(self) -> torch.dtype:
-        """Of what passes between the layers."""
-        return self.backbone.get_input_embeddings().weight.dtype
-
-    @property
-    def filler(self) -> int:
-        """A token that may stand where nothing counts."""
+    def pad_token_id(self) -> int:
+        """The token that stands outside masks."""
         return self.tokenizer.pad_token_id
 
     @cached_property
+    def headless(self) -> HeadlessModel:
+        """The model below its head."""
+        return HeadlessModel(self.backbone, self.pad_token_id)
+
+    @cached_property
     def layout(self) -> Layout:
-        """How completions lie in rows: found out once, when the first pass asks, where the work is done."""
-        return fitting_layout(self)
+        """How completions lie in rows, chosen by a trial at the first pass, on the device of that pass."""
+        with torch.no_grad(), self.evaluating():
+            return fitting_layout(self.headless, self._trial)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """A context in evaluation mode: without dropout."""
+        was_training = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(was_training)
 
     def encode(self, prompts: PromptBatch, grammar: Grammar) -> EncodedPrompts:
         """The prompts, each image passed through the vision tower once; with gradient only where the tower learns."""
-        inputs = {name: value.to(self.device) for name, value in self._processed(prompts, grammar).items()}
+        inputs = processor_inputs(self.processor, prompts, grammar)
+        moved = {name: value.to(self.device) for name, value in inputs.items()}
         with torch.no_grad() if self.vision_frozen else nullcontext():
-            return encoded_prompts(self.backbone, inputs, tuple(len(images) for images in prompts.images))
+            return encoded_prompts(self.backbone, moved, tuple(len(images) for images in prompts.images))
 
     def grid(self, image: Float[Tensor, "3 H W"]) -> tuple[int, int]:
-        """Rows and columns of the image tokens that the model makes of an image alone in its prompt."""
+        """Rows and columns of the image tokens of an image that is alone in its prompt."""
         size = (image.shape[-2], image.shape[-1])
-        if size not in self._grids:  # the processor resizes and cuts pixels to find it, and only the size matters
+        if size not in self._grids:  # costs a run of the processor, and depends on the size alone
             self._grids[size] = token_grid(self.processor, *size)
         return self._grids[size]
 
-    def hidden(
-        self,
-        encoded: EncodedPrompts,
-        tokens: Int[Tensor, "N T"],
-        mask: Bool[Tensor, "N T"],
-        owners: Int[Tensor, " N"] | None = None,
-    ) -> Float[Tensor, "N T D"]:
-        """The hidden states that predict each completion token; what stands outside the mask means nothing.
+    def hidden(self, continuations: Continuations, layout: Layout | None = None) -> Float[Tensor, "N T D"]:
+        """The hidden states that predict each completion token; undefined outside the mask.
 
         Args:
-            encoded: The prompts.
-            tokens: Completions, padded on the right.
-            mask: True on the tokens of each completion.
-            owners: The prompt that each completion continues, in rising order; by default every prompt has as many
-                completions, prompt by prompt.
+            continuations: The completions and their prompts.
+            layout: How they lie in rows; by default `self.layout`.
         """
-        if owners is None:
-            owners = torch.arange(len(encoded), device=tokens.device).repeat_interleave(len(tokens) // len(encoded))
-        harmless = torch.where(self.countable(tokens, mask), tokens, self.filler)
-        return self.layout.hidden(self, encoded, harmless, mask, owners)
+        tokens = continuations.tokens
+        scorable = torch.where(self.scorable_mask(tokens, continuations.mask), tokens, self.pad_token_id)
+        return (layout or self.layout).hidden(self.headless, replace(continuations, tokens=scorable))
 
     def head(self, hidden: Float[Tensor, "n D"]) -> Float[Tensor, "n V"]:
-        """Logits, with -inf for tokens that stand for pictures."""
+        """Logits, with -inf for placeholders."""
         logits = self.backbone.get_output_embeddings()(hidden)
         return logits.index_fill(-1, torch.tensor(self.placeholders, device=logits.device), -torch.inf)
 
-    def micro_batches(self, encoded: EncodedPrompts, mask: Bool[Tensor, "N T"], budget: int) -> list[MicroBatch]:
-        """The completions of all prompts, in parts of `budget` tokens that go through the model at once."""
-        return micro_batches(self.layout, encoded, mask, budget)
+    def micro_batches(self, continuations: Continuations, budget: int) -> list[MicroBatch]:
+        """The continuations in parts of at most `budget` tokens, each for a pass of its own."""
+        return self.layout.micro_batches(continuations, budget)
 
     def score(
-        self,
-        encoded: EncodedPrompts,
-        tokens: Int[Tensor, "N T"],
-        mask: Bool[Tensor, "N T"],
-        temperature: float = 1.0,
-        owners: Int[Tensor, " N"] | None = None,
+        self, continuations: Continuations, temperature: float = 1.0
     ) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
-        """Log-probability of each token and entropy of the distribution it came from, in nats."""
-        hidden = self.hidden(encoded, tokens, mask, owners)
-        return token_statistics(hidden, self.head, tokens, self.countable(tokens, mask), temperature)
+        """Log-probability of each token and entropy of the distribution it was drawn from, in nats."""
+        tokens = continuations.tokens
+        scorable_mask = self.scorable_mask(tokens, continuations.mask)
+        return token_statistics(self.hidden(continuations), self.head, tokens, scorable_mask, temperature)
 
-    def countable(self, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Bool[Tensor, "N T"]:
-        """The mask without tokens that stand for pictures, which another engine may have let through."""
+    def scorable_mask(self, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Bool[Tensor, "N T"]:
+        """The mask without placeholders, which the engine of another process may have sampled."""
         return mask & ~torch.isin(tokens, torch.tensor(self.placeholders, device=tokens.device))
 
     def level_tokens(self, grammar: Grammar) -> Int[Tensor, " L"]:
         """The token of each confidence level.
 
         Raises:
-            ValueError: If a level takes several tokens.
+            UserError: If the tokenizer splits a level.
         """
         ids = [self.tokenizer.encode(str(level), add_special_tokens=False) for level in grammar.levels]
         long = [level for level, pieces in zip(grammar.levels, ids, strict=True) if len(pieces) != 1]
         if long:
-            raise ValueError(
+            raise UserError(
                 f"`grammar.levels` must be one token each to take an expectation over them; this tokenizer splits "
                 f"{long}. Use levels 0 to 9, or SampledConfidence."
             )
         return torch.tensor([pieces[0] for pieces in ids], device=self.device)
 
     def without_adapters(self) -> AbstractContextManager[None]:
-        """A context in which the policy is what it started from: its base, with the adapter it was given if any."""
+        """A context in which the policy is as it started: its base, with the adapter it was given, if any."""
         if not isinstance(self.adapted, PeftModel):
-            raise ValueError(
+            raise UserError(
                 "`reference` AdapterOff needs adapters to switch off, and this policy learns its own weights; "
                 "use FrozenCopy, or a LoRA adaptation."
             )
@@ -164,8 +167,8 @@ class Policy(nn.Module):
         save_learned(self.adapted, folder)
         self.processor.save_pretrained(folder)
 
-    def _processed(self, prompts: PromptBatch, grammar: Grammar) -> dict[str, Tensor]:
-        return processor_inputs(self.processor, prompts, grammar)
+    def _trial(self) -> Continuations:
+        return trial_continuations(self.encode(trial_prompts(), Grammar(instructions="")), self.tokenizer)
 
 
 def _language_parts(model: PreTrainedModel) -> list[nn.Module]:

@@ -1,22 +1,28 @@
-"""What a policy is made from: cheap to write down and to parse, heavy only when built."""
+"""The specification of a policy: cheap to make and to parse; the weights are loaded when it is built."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText, AutoProcessor, ProcessorMixin
 
+from vlcal.errors import UserError
 from vlcal.policy.activations import Activations, KeptActivations
 from vlcal.policy.adaptation import Adaptation, Frozen
 from vlcal.policy.policy import Policy
 
-# What reading a folder ends in that holds no checkpoint, another kind of one, or half of one.
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, EOFError)
-BROKEN = (SafetensorError, UnpicklingError)
+# What transformers raises for a folder without a checkpoint, with one of another kind, or with half of one.
+UNREADABLE = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, EOFError),
+    *(SafetensorError, UnpicklingError),
+)
 
 
 class PolicySpec:
@@ -28,8 +34,8 @@ class PolicySpec:
         dtype: Of the weights: float32, bfloat16 or float16.
         attention: Attention implementation of transformers: sdpa, eager, flash_attention_2, ...
         revision: Branch, tag or commit on the hub.
-        local_files_only: Never ask the hub.
-        activations: What a forward pass leaves in memory for the backward pass.
+        local_files_only: Never connect to the hub.
+        activations: Which activations are kept for the backward pass.
     """
 
     def __init__(
@@ -43,7 +49,7 @@ class PolicySpec:
         activations: Activations = KeptActivations(),
     ) -> None:
         if not isinstance(getattr(torch, dtype, None), torch.dtype):
-            raise ValueError(f"`dtype` must name a torch type such as bfloat16 or float32; got {dtype!r}.")
+            raise UserError(f"`dtype` must name a torch type such as bfloat16 or float32; got {dtype!r}.")
         self.path = path
         self.adaptation = adaptation
         self.dtype = dtype
@@ -53,7 +59,7 @@ class PolicySpec:
         self.activations = activations
 
     def in_full_precision(self) -> PolicySpec:
-        """The same policy over a base that is not quantised, so that what it learned can be merged."""
+        """The same policy over a base that is not quantised, into which adapters can be merged."""
         spec = copy.copy(self)
         spec.adaptation = self.adaptation.in_full_precision()
         return spec
@@ -62,27 +68,49 @@ class PolicySpec:
         """The policy, loaded and adapted.
 
         Raises:
-            ValueError: If the checkpoint is not there or cannot be read; names the path and the reason.
+            UserError: If the checkpoint is missing or cannot be read; names the path and the reason.
         """
-        where = {"revision": self.revision, "local_files_only": self.local_files_only or Path(self.path).exists()}
+        processor = self.processor()
         dtype = getattr(torch, self.dtype)
-        try:
-            processor = AutoProcessor.from_pretrained(self.path, trust_remote_code=False, **where)
+        with self.reading():
             model = AutoModelForImageTextToText.from_pretrained(
                 self.path,
                 dtype=dtype,
                 attn_implementation=self.attention,
-                trust_remote_code=False,  # left open, transformers asks at the keyboard
-                **self.adaptation.loading(self.path, dtype, where),
-                **where,
+                **self.adaptation.loading(self.path, dtype, self.source),
+                **self.source,
             )
+        self.activations.apply(model)
+        return Policy(self.adaptation.adapt(model), model, processor)
+
+    def processor(self) -> ProcessorMixin:
+        """The processor alone."""
+        with self.reading():
+            return AutoProcessor.from_pretrained(self.path, **self.source)
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """The arguments of `from_pretrained` that say where to read from."""
+        return {
+            "revision": self.revision,
+            "local_files_only": self.local_files_only or Path(self.path).exists(),
+            "trust_remote_code": False,  # left out, transformers prompts on the terminal
+        }
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """A context that reads the checkpoint.
+
+        Raises:
+            UserError: If it is missing or cannot be read; names the path and the reason.
+        """
+        try:
+            yield
         except torch.OutOfMemoryError:
-            raise  # a RuntimeError that says nothing about the checkpoint
-        except (*UNREADABLE, *BROKEN) as error:
+            raise  # a RuntimeError, but no fault of the checkpoint
+        except UNREADABLE as error:
             reason = " ".join(str(error).split())
-            raise ValueError(
+            raise UserError(
                 f"`path` must be a vision-language checkpoint that transformers can load; {self.path!r} is not: "
                 f"{reason}. Check the folder, or the name on the hub and whether it can be reached."
             ) from error
-        self.activations.apply(model)
-        return Policy(self.adaptation.adapt(model), model, processor)

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlcal.errors import UserError
 from vlcal.types import Certainty, Responses, Rewards
 
 
@@ -33,7 +34,7 @@ class Reward(ABC):
     @weight.setter
     def weight(self, weight: float) -> None:
         if not math.isfinite(weight):
-            raise ValueError(f"`weight` must be a finite number; got {weight}. A weight of 0 switches the term off.")
+            raise UserError(f"`weight` must be a finite number; got {weight}. A weight of 0 switches the term off.")
         self._weight = float(weight)
 
     @abstractmethod
@@ -42,7 +43,7 @@ class Reward(ABC):
 
 
 class ZeroReward(Reward):
-    """Rewards nothing.
+    """Rewards nothing. The null member.
 
     Args:
         weight: Without effect.
@@ -57,18 +58,18 @@ class ZeroReward(Reward):
 
 
 def combine(rewards: Mapping[str, Reward], responses: Responses, certainty: Certainty, group_size: int) -> Rewards:
-    """Every term by name, unweighted, and their weighted sum.
+    """Every term by name, unweighted, and their weighted sum `R = sum_k w_k r_k`.
 
     Raises:
-        ValueError: If there is no reward, or one is not finite: a NaN in one row would reach its whole group.
+        UserError: If there is no reward, or one is not finite: a NaN in one row would reach its whole group.
     """
     if not rewards:
-        raise ValueError("`rewards` must name at least one reward; got none. Use ZeroReward to reward nothing.")
+        raise UserError("`rewards` must name at least one reward; got none. Use ZeroReward to reward nothing.")
     terms = {name: reward(responses, certainty, group_size) for name, reward in rewards.items()}
     for name, term in terms.items():
         broken = int((~term.isfinite()).sum())
         if broken:
-            raise ValueError(
+            raise UserError(
                 f"`rewards.{name}` must be finite for every response, absent confidences included; got {broken} of "
                 f"{len(term)} rows that are not. Give such rows a number in {type(rewards[name]).__name__}."
             )

@@ -1,4 +1,4 @@
-"""Rewards for saying how sure one is, and being right about that."""
+"""Rewards for stated confidences that agree with what happened."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlcal.parts import fresh_defaults
 from vlcal.rewards.base import Reward
 from vlcal.scores import Brier, ProperScore
 from vlcal.types import Certainty, Responses
@@ -13,6 +14,8 @@ from vlcal.types import Certainty, Responses
 
 class CalibrationReward(Reward):
     """Minus the score of the overall confidence against correctness; the worst score where it is absent.
+
+    With the Brier score, of the overall confidence phi, `r = -(phi - correct)^2`; `ResponseReader` has phi.
 
     The published recipe charges an absent confidence 1, the worst of the Brier score. Of a score that reaches further,
     such as the logarithm, 1 would make silence cheaper than being wrong, so its own worst is charged.
@@ -22,6 +25,7 @@ class CalibrationReward(Reward):
         weight: Factor on this term in the total.
     """
 
+    @fresh_defaults
     def __init__(self, score: ProperScore = Brier(), weight: float = 2.0) -> None:
         super().__init__(weight)
         self.score = score
@@ -35,14 +39,16 @@ class CalibrationReward(Reward):
 class VisualReward(Reward):
     """Minus the score of the visual confidence against the soft label of the vision part.
 
-    The worst score where the confidence is absent, whether or not there is a label; 0 where only the label is absent,
-    since there is nothing to be judged by.
+    With the Brier score, of the visual confidence c_v and the label s, `r = -(c_v - s)^2`.
+
+    The worst score where the confidence is absent, with a label or without; 0 where only the label is absent.
 
     Args:
         score: Proper score of the visual confidence against the measured certainty.
         weight: Factor on this term in the total.
     """
 
+    @fresh_defaults
     def __init__(self, score: ProperScore = Brier(), weight: float = 0.4) -> None:
         super().__init__(weight)
         self.score = score

@@ -10,7 +10,7 @@ from vlcal.types import Certainty, Responses
 
 
 class AccuracyReward(Reward):
-    """The verifier's verdict on the answer, from 0 to 1.
+    """The verifier's verdict on the answer, from 0 to 1: `r = correct`.
 
     Args:
         weight: Factor on this term in the total.

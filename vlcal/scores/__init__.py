@@ -1,4 +1,4 @@
-"""How a stated confidence is judged, and how two of them become one: shared by rewards and objectives."""
+"""How a stated confidence is scored, and how two become one: shared by rewards, objectives and the reader."""
 
 from vlcal.scores.overall import HarmonicMean, Minimum, OverallConfidence, Product
 from vlcal.scores.proper import Brier, LogScore, ProperScore, SphericalScore

@@ -26,7 +26,7 @@ class HarmonicMean(OverallConfidence):
     def __call__(
         self, visual: Float[Tensor, "*#shape"], reasoning: Float[Tensor, "*#shape"]
     ) -> Float[Tensor, "*joint"]:
-        """2 visual reasoning / (visual + reasoning)."""
+        """`phi = 2 c_v c_r / (c_v + c_r)`."""
         return harmonic_confidence(visual, reasoning)
 
 
@@ -36,7 +36,7 @@ class Product(OverallConfidence):
     def __call__(
         self, visual: Float[Tensor, "*#shape"], reasoning: Float[Tensor, "*#shape"]
     ) -> Float[Tensor, "*joint"]:
-        """Visual times reasoning."""
+        """`phi = c_v c_r`."""
         return product_confidence(visual, reasoning)
 
 
@@ -46,5 +46,5 @@ class Minimum(OverallConfidence):
     def __call__(
         self, visual: Float[Tensor, "*#shape"], reasoning: Float[Tensor, "*#shape"]
     ) -> Float[Tensor, "*joint"]:
-        """The smaller one at each place."""
+        """`phi = min(c_v, c_r)`."""
         return minimum_confidence(visual, reasoning)

@@ -1,4 +1,4 @@
-"""Proper scores: losses that are smallest, in expectation, for whoever states the true probability."""
+"""Proper scores: losses whose expectation is smallest where the stated confidence is the true probability."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float
 from torch import Tensor
 
+from vlcal.errors import UserError
 from vlcal.functional.scoring import brier_score, log_score, spherical_score
 
 
 class ProperScore(ABC):
-    """Judges a stated confidence by what happened; a loss, 0 is perfect.
+    """Scores a stated confidence against the outcome; a loss, 0 is perfect.
 
     Rewards subtract it for the confidence that was sampled, objectives take its expectation over every confidence that
     could have been stated.
@@ -41,7 +42,7 @@ class Brier(ProperScore):
     def __call__(
         self, confidence: Float[Tensor, "*#shape"], outcome: Float[Tensor, "*#shape"]
     ) -> Float[Tensor, "*joint"]:
-        """(confidence - outcome) squared."""
+        """`(c - o)^2`."""
         return brier_score(confidence, outcome)
 
 
@@ -54,7 +55,7 @@ class LogScore(ProperScore):
 
     def __init__(self, floor: float = 1e-3) -> None:
         if not 0.0 < floor < 0.5:
-            raise ValueError(
+            raise UserError(
                 f"`floor` must lie in (0, 0.5), since the loss is bounded by -log(floor); got {floor}. Try 0.001."
             )
         self.floor = floor
@@ -67,7 +68,7 @@ class LogScore(ProperScore):
     def __call__(
         self, confidence: Float[Tensor, "*#shape"], outcome: Float[Tensor, "*#shape"]
     ) -> Float[Tensor, "*joint"]:
-        """-log of the probability given to the outcome, in nats."""
+        """`-(o log c + (1 - o) log(1 - c))`, in nats, with c at least `floor` away from 0 and 1."""
         return log_score(confidence, outcome, floor=self.floor)
 
 
@@ -82,5 +83,5 @@ class SphericalScore(ProperScore):
     def __call__(
         self, confidence: Float[Tensor, "*#shape"], outcome: Float[Tensor, "*#shape"]
     ) -> Float[Tensor, "*joint"]:
-        """1 - the cosine between forecast and outcome."""
+        """`1 - (o c + (1 - o) (1 - c)) / sqrt(c^2 + (1 - c)^2)`, one minus the cosine of forecast and outcome."""
         return spherical_score(confidence, outcome)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+from vlcal.errors import UserError
+
 # Every tag in order, each with the name of the content that follows it; None where only white space may follow.
 LAYOUT: tuple[tuple[str, str | None], ...] = (
     ("<think>", None),
@@ -47,7 +49,7 @@ class Grammar:
     def __post_init__(self) -> None:
         increasing = all(low < high for low, high in pairwise(self.levels))
         if len(self.levels) < 2 or not increasing:
-            raise ValueError(
+            raise UserError(
                 "`levels` must hold at least two integers in strictly increasing order, since the lowest means 0 and "
                 f"the highest 1; got {self.levels}."
             )
@@ -91,10 +93,10 @@ class Grammar:
         0.25
 
         Raises:
-            ValueError: If the level is none of the grammar's.
+            UserError: If the level is none of the grammar's.
         """
         if level not in self.levels:
-            raise ValueError(f"`level` must be one of the grammar's levels {self.levels}; got {level}.")
+            raise UserError(f"`level` must be one of the grammar's levels {self.levels}; got {level}.")
         return (level - self.levels[0]) / (self.levels[-1] - self.levels[0])
 
     def _default_instructions(self) -> str:

@@ -19,9 +19,13 @@ SPAN_NAMES = ("vision", "reasoning", "answer", "visual_confidence", "reasoning_c
 _TAGS = tuple(tag for tag, _ in LAYOUT if tag.startswith("<"))
 _OPENS = {tag: name for tag, name in LAYOUT if tag in _TAGS and name is not None}
 _TAG = re.compile("|".join(re.escape(tag) for tag in _TAGS))
-# Braces, tags (which no box may reach across), and what hides a brace: an escaped one, or a double backslash, unless
-# it is the stray backslash of an over-escaped `\\boxed{`.
-_BRACE = re.compile(rf"\\\\(?!boxed\{{)|\\[{{}}]|{re.escape(BOX)}|[{{}}]|{_TAG.pattern}")
+_BOXES = r"\\(?:boxed|fbox)(?![a-zA-Z])\s*"
+# Braces, tags (which no box may reach across), boxes around a single token, and what hides a brace: an escaped one, or
+# a double backslash, unless it is the stray backslash of an over-escaped `\\boxed{`.
+_BRACE = re.compile(
+    rf"\\\\(?!{_BOXES[2:]}\{{)|\\[{{}}]|(?P<box>{_BOXES}\{{)|{_BOXES}(?P<token>\\[a-zA-Z]+(?:\{{[^{{}}]*\}})+|[^\s{{}}\\$<]+)"
+    rf"|[{{}}]|{_TAG.pattern}"
+)
 
 
 @dataclass(frozen=True)
@@ -97,22 +101,29 @@ def _parts(marks: list[re.Match[str]]) -> dict[str, Span | None]:
 
 
 def _last_box(text: str) -> Span | None:
-    """The content of the complete box that opens last, found in one pass with a stack of open braces."""
-    last: Span | None = None
+    """The content of the complete box that opens last, found in one pass with a stack of open braces.
+
+    An empty box counts only where no filled one is.
+    """
+    last: tuple[bool, int, int] | None = None
     open_braces: list[int | None] = []
     for found in _BRACE.finditer(text):
-        symbol = found.group()
-        if symbol == BOX:
+        symbol, box = found.group(), None
+        if found["box"]:
             open_braces.append(found.end())
+        elif found["token"]:
+            box = found.span("token")
         elif symbol == "{":
             open_braces.append(None)
         elif symbol.startswith("<"):
             open_braces.clear()
         elif symbol == "}" and open_braces:
             start = open_braces.pop()
-            if start is not None and (last is None or start > last[0]):
-                last = (start, found.start())
-    return last
+            box = None if start is None else (start, found.start())
+        if box is not None:
+            filled = (bool(text[slice(*box)].strip()), *box)
+            last = filled if last is None else max(last, filled)
+    return None if last is None else last[1:]
 
 
 def _level(text: str, span: Span | None, grammar: Grammar) -> tuple[float, Span | None]:

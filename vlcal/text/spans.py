@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from vlcal.errors import UserError
 from vlcal.text.parse import Span
 
 
@@ -61,7 +62,7 @@ def token_masks(
         length: Tokens in the padded row; those after the last offset belong to nothing.
     """
     if len(offsets) > length:
-        raise ValueError(f"`length` must be at least the number of tokens, {len(offsets)}; got {length}.")
+        raise UserError(f"`length` must be at least the number of tokens, {len(offsets)}; got {length}.")
     masks = {}
     for name, span in spans.items():
         mask = torch.zeros(length, dtype=torch.bool)

@@ -1,19 +1,17 @@
 """Whether an answer is right, and, where a data set knows, whether the image was read and the rest concluded right."""
 
-from vlcal.verifiers.alternatives import AnyTarget
-from vlcal.verifiers.arithmetic import DecimalVerifier
-from vlcal.verifiers.base import NoVerifier, Verifier
-from vlcal.verifiers.binary import YesNoVerifier
-from vlcal.verifiers.choice import ChoiceVerifier
-from vlcal.verifiers.count import CountVerifier
-from vlcal.verifiers.exact import ExactVerifier
-from vlcal.verifiers.latex import MathVerifier
-from vlcal.verifiers.numeric import NumericVerifier
-from vlcal.verifiers.options import LetterSetVerifier, NearestOptionVerifier, OptionVerifier
+from vlcal.verifiers.base import AnyTarget, NoVerifier, Verifier, verdicts
+from vlcal.verifiers.mathematics import DecimalVerifier, ListVerifier, MathVerifier
+from vlcal.verifiers.numbers import (
+    CountVerifier,
+    NumericVerifier,
+    RelaxedVerifier,
+    RoundedVerifier,
+    TruncatedVerifier,
+)
+from vlcal.verifiers.options import ChoiceVerifier, LetterSetVerifier, NearestOptionVerifier, OptionVerifier
 from vlcal.verifiers.oracle import NoOracle, Oracle
-from vlcal.verifiers.phrase import PhraseVerifier
-from vlcal.verifiers.relaxed import RelaxedVerifier
-from vlcal.verifiers.rounded import RoundedVerifier, TruncatedVerifier
+from vlcal.verifiers.words import ExactVerifier, PhraseVerifier, YesNoVerifier
 
 __all__ = [
     "AnyTarget",
@@ -22,6 +20,7 @@ __all__ = [
     "DecimalVerifier",
     "ExactVerifier",
     "LetterSetVerifier",
+    "ListVerifier",
     "MathVerifier",
     "NearestOptionVerifier",
     "NoOracle",
@@ -35,4 +34,5 @@ __all__ = [
     "TruncatedVerifier",
     "Verifier",
     "YesNoVerifier",
+    "verdicts",
 ]

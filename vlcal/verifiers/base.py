@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from vlcal.types import AnswerVerifier
+
+_THREADS = 4  # that wait for processes at a time
 
 
 class Verifier(ABC):
@@ -16,9 +22,38 @@ class Verifier(ABC):
         """How right the answer is, in [0, 1]; 0 where there is none."""
 
 
+def verdicts(cases: Sequence[tuple[AnswerVerifier, str | None, str]]) -> list[float]:
+    """The verdicts of answers that have a verifier each; equal cases are judged once.
+
+    Those that wait for a comparison of expressions do so at the same time.
+    """
+    keys = [(id(verifier), answer, target) for verifier, answer, target in cases]
+    unique = dict(zip(keys, cases, strict=True))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        judged = dict(zip(unique, pool.map(lambda case: case[0](*case[1:]), unique.values()), strict=True))
+    return [judged[key] for key in keys]
+
+
 class NoVerifier(Verifier):
     """Nothing counts as right: for runs in which no reward and no metric asks for a verdict."""
 
     def __call__(self, answer: str | None, target: str) -> float:
-        """0, always: a verdict is a number in [0, 1], and an answer nobody checked has not been found right."""
+        """0, always: a verdict is a number in [0, 1], and an unchecked answer is not a right one."""
         return 0.0
+
+
+class AnyTarget(Verifier):
+    """The answer must be right for the target or for one of the others that count as well.
+
+    Args:
+        verifier: Judges the answer against each.
+        others: What counts beside the target.
+    """
+
+    def __init__(self, verifier: Verifier, others: Sequence[str]) -> None:
+        self.verifier = verifier
+        self.others = tuple(others)
+
+    def __call__(self, answer: str | None, target: str) -> float:
+        """The best of all verdicts."""
+        return max(self.verifier(answer, wanted) for wanted in (target, *self.others))

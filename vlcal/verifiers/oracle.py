@@ -22,7 +22,7 @@ class Oracle(ABC):
             extras: What the data set knows about the prompt.
 
         Returns:
-            `(read_right, reasoned_right)`, each in [0, 1], NaN where nobody knows.
+            `(perception_correct, reasoning_correct)`, each in [0, 1], NaN where nobody knows.
         """
 
 

@@ -112,6 +112,15 @@ MATHEMATICS: dict[str, Case] = {
         ["1.3", "12", "1.2 or 1.3", "1.2 million", ""],
         "1",
     ),
+    "mathverse-text-only": Case(
+        [{**mathverse("Text Only", "Angle A is 30°. Find angle C.\nChoices:\nA:30°\nB:60°", answer="B"), "image": ""}],
+        "Angle A is 30°. Find angle C.\nChoices:\nA:30°\nB:60°",
+        "B",
+        ["B", "B:60°"],
+        ["A", "60°"],
+        "7",
+        0,
+    ),
     "we-math": Case(
         [
             {

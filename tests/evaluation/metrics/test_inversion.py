@@ -10,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from vlcal.evaluation import metrics
-from vlcal.evaluation.bootstrap import Clusters
-from vlcal.evaluation.estimates import Estimate, Group, Sampled, difference_estimate, mean_estimate, sample
-from vlcal.evaluation.inversion import Plausible, plausible_difference
-from vlcal.evaluation.metrics import METRICS, Judged, WrongAndUnsure
+from vlcal.evaluation.metrics import METRICS, ScoredResponses, WrongAndUnsure
+from vlcal.evaluation.metrics.bootstrap import Clusters
+from vlcal.evaluation.metrics.estimates import Estimate, Group, Sampled, difference_estimate, mean_estimate, sample
+from vlcal.evaluation.metrics.inversion import Plausible, plausible_difference
 from vlcal.evaluation.metrics.levels import Rows
-from vlcal.evaluation.table import metric_estimates, paired_difference
+from vlcal.evaluation.metrics.table import metric_estimates, paired_difference
 
 Array = NDArray[np.float64]
 Chance = Callable[[Array], Array]
@@ -36,13 +36,13 @@ def calibrated(confidence: Array) -> Array:
 TRUE_ECE = {bold: 0.4 * np.abs(np.arange(11) / 10 - 0.5).mean(), calibrated: 0.0}
 
 
-def simulated(rng: np.random.Generator, rows: int, chance: Chance = bold, dataset: str = "all") -> Judged:
+def simulated(rng: np.random.Generator, rows: int, chance: Chance = bold, dataset: str = "all") -> ScoredResponses:
     """Responses that state one of eleven levels."""
     confidence = rng.integers(0, 11, rows) / 10
-    return Judged.of(confidence, (rng.random(rows) < chance(confidence)).astype(float), dataset)
+    return ScoredResponses.of(confidence, (rng.random(rows) < chance(confidence)).astype(float), dataset)
 
 
-def sampled(seed: int, *groups: Judged) -> list[Sampled]:
+def sampled(seed: int, *groups: ScoredResponses) -> list[Sampled]:
     """The calibration error of groups that share their questions where they share data set and number."""
     clusters = Clusters(*(np.concatenate([getattr(each, name) for each in groups]) for name in ("question", "dataset")))
     question = np.split(clusters.of, np.cumsum([len(each) for each in groups])[:-1])
@@ -125,8 +125,10 @@ def test_ten_times_the_responses_narrow_the_interval() -> None:
 
 def test_samples_that_agree_widen_the_interval_to_that_of_their_questions() -> None:
     once = simulated(np.random.default_rng(6), 200)
-    copies = Judged(*(np.repeat(each, 4) for each in (once.confidence, once.correct, once.question, once.dataset)))
-    apart = Judged.of(copies.confidence, copies.correct)
+    copies = ScoredResponses(
+        *(np.repeat(each, 4) for each in (once.confidence, once.correct, once.question, once.dataset))
+    )
+    apart = ScoredResponses.of(copies.confidence, copies.correct)
 
     one, together, alone = (metric_estimates(each, [ECE], 200)[ECE] for each in (once, copies, apart))
 
@@ -142,15 +144,15 @@ def test_samples_that_agree_widen_the_interval_to_that_of_their_questions() -> N
         (np.repeat([0.0, 1.0], 20), np.repeat([0.0, 1.0], 20), 0.0),  # as right as can be, with no noise seen
     ],
 )
-def test_the_ends_stay_in_the_range_of_the_figure(confidence: Array, correct: Array, value: float) -> None:
-    found = metric_estimates(Judged.of(confidence, correct), [ECE], 200)[ECE]
+def test_the_ends_stay_in_the_range_of_the_metric(confidence: Array, correct: Array, value: float) -> None:
+    found = metric_estimates(ScoredResponses.of(confidence, correct), [ECE], 200)[ECE]
 
     assert found.value == value
     assert 0 <= found.low <= value <= found.high <= 1
 
 
 def test_a_gap_that_happens_to_be_none_has_an_interval_all_the_same() -> None:
-    judged = Judged.of(np.full(40, 0.5), np.tile([0.0, 1.0], 20))
+    judged = ScoredResponses.of(np.full(40, 0.5), np.tile([0.0, 1.0], 20))
 
     found = metric_estimates(judged, [ECE], 400)[ECE]
 
@@ -162,7 +164,7 @@ def test_a_gap_that_happens_to_be_none_has_an_interval_all_the_same() -> None:
 def test_a_continuum_has_an_interval_of_the_mean_size_of_its_gaps() -> None:
     rng = np.random.default_rng(7)
     confidence = rng.random(500)
-    judged = Judged.of(confidence, (rng.random(500) < confidence).astype(float))
+    judged = ScoredResponses.of(confidence, (rng.random(500) < confidence).astype(float))
 
     found = metric_estimates(judged, ["ece_per_value"], 100)["ece_per_value"]
 
@@ -178,7 +180,7 @@ def test_a_run_differs_from_itself_by_nothing() -> None:
     assert (found.value, found.low, found.high) == pytest.approx((0, 0, 0), abs=1e-6)
 
 
-def test_without_a_sign_of_an_error_a_difference_reaches_as_far_as_the_other_figure() -> None:
+def test_without_a_sign_of_an_error_a_difference_reaches_as_far_as_the_other_metric() -> None:
     apart = np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.0, 1.0, 0.0, 1.0])
     error, none = Plausible(0.08, 0.1, 0.12, apart[0]), Plausible(0.0, 0.03, 0.06, apart[1])
 
@@ -192,7 +194,7 @@ def test_without_a_sign_of_an_error_a_difference_reaches_as_far_as_the_other_fig
 def test_opposite_errors_have_a_difference_that_the_same_questions_do_not_narrow() -> None:
     rng = np.random.default_rng(12)
     correct = (rng.random(400) < 0.6).astype(float)
-    sure, unsure, less_sure = (Judged.of(np.full(400, stated), correct) for stated in (0.9, 0.3, 0.8))
+    sure, unsure, less_sure = (ScoredResponses.of(np.full(400, stated), correct) for stated in (0.9, 0.3, 0.8))
 
     opposed = paired_difference(sure, unsure, draws=200)[ECE]
     alike = paired_difference(sure, less_sure, draws=200)[ECE]
@@ -214,7 +216,7 @@ def test_the_two_ends_of_a_difference_trade_places_with_its_sides() -> None:
 def test_signs_add_up_to_nothing_in_each_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
     clusters = Clusters(np.arange(12).astype(str), np.repeat(["a", "b"], [5, 7]))
     whole = np.concatenate(list(clusters.signs(40, seed=0)))
-    monkeypatch.setattr("vlcal.evaluation.bootstrap.BLOCK", 36)  # three draws at a time
+    monkeypatch.setattr("vlcal.evaluation.metrics.bootstrap.BLOCK", 36)  # three draws at a time
 
     in_blocks = np.concatenate(list(clusters.signs(40, seed=0)))
 
@@ -226,7 +228,7 @@ def test_signs_add_up_to_nothing_in_each_data_set(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("name", DEVIATIONS)
-def test_the_deviations_of_a_figure_give_the_figure(name: str) -> None:
+def test_the_deviations_of_a_metric_give_the_metric(name: str) -> None:
     judged = simulated(np.random.default_rng(11), 150)
     levels = Rows(judged.confidence, judged.correct).once()
     of: Mapping[str, Callable[..., float]] = vars(metrics)
@@ -236,5 +238,5 @@ def test_the_deviations_of_a_figure_give_the_figure(name: str) -> None:
 
     parts = taken.gather(levels)
 
-    assert taken.figure(parts)[0] == pytest.approx(of[name](judged.confidence, judged.correct), abs=1e-12)
-    assert (np.abs(parts[0]) <= taken.most + 1e-9).all()
+    assert taken.value(parts)[0] == pytest.approx(of[name](judged.confidence, judged.correct), abs=1e-12)
+    assert (np.abs(parts[0]) <= taken.bound + 1e-9).all()

@@ -9,7 +9,16 @@ import pytest
 from numpy.typing import NDArray
 
 from vlcal.evaluation import metrics
-from vlcal.evaluation.metrics import METRICS, EqualMass, EqualWidth, Judged, LeaveOut, Metric, WrongAndUnsure
+from vlcal.evaluation.metrics import (
+    METRICS,
+    EqualMass,
+    EqualWidth,
+    LeastSure,
+    LeaveOut,
+    Metric,
+    ScoredResponses,
+    WrongAndUnsure,
+)
 from vlcal.evaluation.metrics.levels import Rows
 from vlcal.evaluation.metrics.metric import Better, metric
 
@@ -108,8 +117,16 @@ def test_exactly_1_shares_the_last_bin_and_an_edge_opens_the_next() -> None:
     assert EqualWidth(10).index(np.array([0.3, 0.6, np.float32(0.7), 1.0], np.float64)).tolist() == [3, 6, 7, 9]
 
 
+@pytest.mark.parametrize("bins", [7, 10, 20, 100])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_edge_opens_its_bin_however_it_was_rounded(bins: int, dtype: type) -> None:
+    edges = (np.arange(bins) / bins).astype(dtype).astype(float)
+
+    assert EqualWidth(bins).index(edges).tolist() == list(range(bins))
+
+
 def test_equal_confidences_share_a_bin_of_equal_mass() -> None:
-    # Torn apart, the right and the wrong of 0.5 would look miscalibrated.
+    # In two bins, the right and the wrong of 0.5 would look miscalibrated.
     assert metrics.ece_equal_mass(np.full(20, 0.5), np.arange(20) < 10) == pytest.approx(0)
 
 
@@ -118,6 +135,26 @@ def test_partly_right_counts_in_part_where_a_formula_can_and_as_a_class_where_it
     assert metrics.brier([0.5, 0.5], [0.25, 1]) == pytest.approx((0.0625 + 0.25) / 2)
     assert metrics.ece_per_value([0.5, 0.5], [0.25, 0.75]) == pytest.approx(0)
     assert metrics.auroc([0.2, 0.9], [0.49, 0.5]) == 1.0
+
+
+def test_a_score_of_any_scale_is_ranked_and_an_absent_one_is_the_least_sure() -> None:
+    score, correct = np.array([300.0, math.nan, -5.0, 0.5, math.nan]), [1, 0, 1, 0, 1]
+
+    # Of the six pairs, 300 wins two; -5 loses to 0.5 and beats the absent one, which ties with the other absent one.
+    assert metrics.auroc(score, correct, LeastSure()) == pytest.approx((2 + 1 + 0.5) / 6)
+    assert metrics.auroc(np.exp(score / 100), correct, LeastSure()) == metrics.auroc(score, correct, LeastSure())
+    assert metrics.auroc([2.0, math.nan, -5.0], [1, 0, 1], LeastSure()) == 1
+    assert math.isnan(metrics.auroc([math.nan, math.nan, 3.0], [1, 0, math.nan], LeastSure()))
+
+
+def test_each_policy_has_its_own_auroc() -> None:
+    stated, correct = [0.9, 0.3, math.nan, math.nan], [1, 0, 1, 0]
+
+    # Wrong and unsure: 0.9 against 0.3, 0.5 and 0.5. Left out: 0.9 against 0.3. Least sure: the absent ones tie below.
+    assert metrics.auroc(stated, correct) == 1
+    assert metrics.auroc(stated, correct, LeaveOut()) == 1
+    assert metrics.auroc(stated, correct, LeastSure()) == pytest.approx((1 + 1 + 0 + 0.5) / 4)
+    assert metrics.auroc([0.4, 0.3, math.nan], [1, 0, 1]) == pytest.approx(0.5)
 
 
 def test_mean_confidence_needs_no_outcome_and_leaves_the_unknown_out_of_the_gap() -> None:
@@ -148,13 +185,13 @@ def test_a_metric_whose_range_is_empty_is_refused() -> None:
 
 def test_judged_responses_are_checked() -> None:
     with pytest.raises(ValueError, match="`question` must be one column with a value per confidence"):
-        Judged(np.ones(2), np.ones(2), np.array(["a"]), np.array(["d", "d"]))
+        ScoredResponses(np.ones(2), np.ones(2), np.array(["a"]), np.array(["d", "d"]))
     with pytest.raises(ValueError, match="`correct` must lie in .0, 1., or be NaN where it is absent; got 2"):
-        Judged.of(np.ones(1), np.full(1, 2.0))
+        ScoredResponses.of(np.ones(1), np.full(1, 2.0))
 
 
 def test_settled_responses_hold_no_nan() -> None:
-    judged = Judged.of(np.array([0.9, math.nan, 0.4]), np.array([1.0, 1.0, math.nan]))
+    judged = ScoredResponses.of(np.array([0.9, math.nan, 0.4]), np.array([1.0, 1.0, math.nan]))
 
     assert judged.settled(WrongAndUnsure()).confidence.tolist() == [0.9, 0.5]
     assert judged.settled(WrongAndUnsure()).correct.tolist() == [1.0, 0.0]

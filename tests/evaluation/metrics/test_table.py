@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from vlcal.evaluation import metrics
-from vlcal.evaluation.bootstrap import Clusters, bootstrap, percentile_interval
-from vlcal.evaluation.metrics import METRICS, Judged, LeaveOut
+from vlcal.evaluation.metrics import METRICS, LeaveOut, ScoredResponses
+from vlcal.evaluation.metrics.bootstrap import Clusters, bootstrap, percentile_interval
 from vlcal.evaluation.metrics.levels import Rows
-from vlcal.evaluation.table import Estimate, metric_table, paired_difference, shared_questions
+from vlcal.evaluation.metrics.table import Estimate, metric_table, paired_difference, shared_questions
 
 Array = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ def names(*words: str) -> NDArray[np.str_]:
 
 
 def test_every_metric_has_its_value_between_the_ends_of_an_interval() -> None:
-    table = metric_table(Judged.of(*simulated(np.random.default_rng(0), 300)), draws=200)
+    table = metric_table(ScoredResponses.of(*simulated(np.random.default_rng(0), 300)), draws=200)
 
     assert list(table.estimates) == list(METRICS)
     for name in ("accuracy", "overconfidence", "brier", "log_loss", "auroc", "auprc", "aurc", "augrc"):
@@ -38,7 +38,7 @@ def test_every_metric_has_its_value_between_the_ends_of_an_interval() -> None:
 
 
 def test_the_same_data_and_seed_give_the_same_numbers_and_another_seed_others() -> None:
-    judged = Judged.of(*simulated(np.random.default_rng(1), 80))
+    judged = ScoredResponses.of(*simulated(np.random.default_rng(1), 80))
 
     assert metric_table(judged, 50, seed=3).estimates == metric_table(judged, 50, seed=3).estimates
     assert metric_table(judged, 50, seed=3).estimates != metric_table(judged, 50, seed=4).estimates
@@ -46,9 +46,9 @@ def test_the_same_data_and_seed_give_the_same_numbers_and_another_seed_others() 
 
 def test_draws_do_not_depend_on_how_many_fit_into_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     confidence, correct = simulated(np.random.default_rng(1), 80)
-    judged = Judged(confidence, correct, np.arange(80).astype(str), np.repeat(names("a", "b"), 40))
+    judged = ScoredResponses(confidence, correct, np.arange(80).astype(str), np.repeat(names("a", "b"), 40))
     whole = metric_table(judged, 50).estimates
-    monkeypatch.setattr("vlcal.evaluation.bootstrap.BLOCK", 240)  # three draws at a time
+    monkeypatch.setattr("vlcal.evaluation.metrics.bootstrap.BLOCK", 240)  # three draws at a time
 
     in_blocks = metric_table(judged, 50).estimates
 
@@ -76,10 +76,10 @@ def test_a_95_percent_interval_holds_the_truth_95_times_in_100(name: str, truth:
 
 def test_samples_that_agree_widen_the_interval_to_that_of_their_questions() -> None:
     confidence, correct = simulated(np.random.default_rng(3), 100)
-    once = metric_table(Judged.of(confidence, correct)).estimates["accuracy"]
+    once = metric_table(ScoredResponses.of(confidence, correct)).estimates["accuracy"]
     question = np.repeat(np.arange(100).astype(str), 4)
-    agreeing = Judged(np.repeat(confidence, 4), np.repeat(correct, 4), question, np.full(400, "d"))
-    apart = metric_table(Judged.of(agreeing.confidence, agreeing.correct)).estimates["accuracy"]
+    agreeing = ScoredResponses(np.repeat(confidence, 4), np.repeat(correct, 4), question, np.full(400, "d"))
+    apart = metric_table(ScoredResponses.of(agreeing.confidence, agreeing.correct)).estimates["accuracy"]
 
     together = metric_table(agreeing).estimates["accuracy"]
 
@@ -100,7 +100,7 @@ def test_a_draw_takes_as_many_questions_of_each_data_set_as_there_are() -> None:
 
 
 def test_data_sets_weigh_the_same_in_the_macro_average() -> None:
-    judged = Judged(
+    judged = ScoredResponses(
         np.array([0.9, 0.9, 0.9, 0.1]), np.array([1.0, 1.0, 0.0, 0.0]), names("1", "2", "3", "1"), names(*"aaab")
     )
     table = metric_table(judged, draws=20)
@@ -114,14 +114,14 @@ def test_data_sets_weigh_the_same_in_the_macro_average() -> None:
 
 
 def test_one_data_set_is_its_own_average() -> None:
-    table = metric_table(Judged.of(*simulated(np.random.default_rng(5), 40), "only"), draws=20)
+    table = metric_table(ScoredResponses.of(*simulated(np.random.default_rng(5), 40), "only"), draws=20)
 
     assert table.datasets["only"] == table.estimates
     assert table.macro == pytest.approx(table.estimates)
 
 
 def test_unparsed_and_unknown_are_counted_and_the_policy_is_named() -> None:
-    judged = Judged.of(np.array([0.9, math.nan, 0.3]), np.array([1.0, 1.0, math.nan]))
+    judged = ScoredResponses.of(np.array([0.9, math.nan, 0.3]), np.array([1.0, 1.0, math.nan]))
     table = metric_table(judged, draws=10)
 
     assert (table.counts.n, table.counts.unparsed, table.counts.unknown, table.counts.questions) == (3, 1, 1, 3)
@@ -134,7 +134,7 @@ def test_unparsed_and_unknown_are_counted_and_the_policy_is_named() -> None:
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_an_interval_needs_two_questions(rows: int) -> None:
-    found = metric_table(Judged.of(np.full(rows, 0.7), np.ones(rows)), draws=20).estimates["brier"]
+    found = metric_table(ScoredResponses.of(np.full(rows, 0.7), np.ones(rows)), draws=20).estimates["brier"]
 
     assert found.value == pytest.approx(0.09 if rows else math.nan, nan_ok=True)
     assert math.isnan(found.low)
@@ -142,7 +142,7 @@ def test_an_interval_needs_two_questions(rows: int) -> None:
 
 
 def test_without_draws_there_are_values_and_no_intervals() -> None:
-    found = metric_table(Judged.of(np.array([0.5, 0.7]), np.ones(2)), draws=0).estimates["accuracy"]
+    found = metric_table(ScoredResponses.of(np.array([0.5, 0.7]), np.ones(2)), draws=0).estimates["accuracy"]
 
     assert found.value == 1
     assert math.isnan(found.low)
@@ -152,7 +152,7 @@ def test_paired_questions_tell_apart_what_two_tables_cannot() -> None:
     rng = np.random.default_rng(6)
     confidence, correct = simulated(rng, 400)
     sharper = np.clip(confidence + np.where(correct > 0, 0.1, -0.1), 0, 1)
-    before, after = Judged.of(confidence, correct), Judged.of(sharper, correct)
+    before, after = ScoredResponses.of(confidence, correct), ScoredResponses.of(sharper, correct)
 
     difference = paired_difference(after, before, draws=300)["brier"]
 
@@ -163,23 +163,23 @@ def test_paired_questions_tell_apart_what_two_tables_cannot() -> None:
 
 
 def test_a_run_does_not_differ_from_itself() -> None:
-    judged = Judged.of(*simulated(np.random.default_rng(7), 60))
+    judged = ScoredResponses.of(*simulated(np.random.default_rng(7), 60))
 
     assert paired_difference(judged, judged, draws=30)["auroc"] == Estimate(0, 0, 0)
 
 
 def test_only_questions_that_both_have_are_compared() -> None:
-    first = Judged(np.array([1.0, 0.5]), np.array([1.0, 0.0]), names("1", "2"), names("d", "d"))
-    second = Judged(np.array([0.2, 0.5]), np.array([1.0, 0.0]), names("1", "2"), names("d", "e"))
+    first = ScoredResponses(np.array([1.0, 0.5]), np.array([1.0, 0.0]), names("1", "2"), names("d", "d"))
+    second = ScoredResponses(np.array([0.2, 0.5]), np.array([1.0, 0.0]), names("1", "2"), names("d", "e"))
 
     assert shared_questions(first, second) == 1
     assert paired_difference(first, second, draws=10)["mean_confidence"].value == pytest.approx(0.8)
     with pytest.raises(ValueError, match="`second` must share questions with `first`"):
-        paired_difference(first, Judged.of(np.ones(2), np.ones(2), "other"))
+        paired_difference(first, ScoredResponses.of(np.ones(2), np.ones(2), "other"))
 
 
 def test_fewer_draws_than_none_are_refused() -> None:
     with pytest.raises(ValueError, match="`draws` must be at least 0.*got -1"):
-        metric_table(Judged.of(np.ones(2), np.ones(2)), draws=-1)
+        metric_table(ScoredResponses.of(np.ones(2), np.ones(2)), draws=-1)
     with pytest.raises(ValueError, match="`draws` must be at least 1, of at least one question"):
         bootstrap(Clusters([], []), lambda weights: weights)

@@ -1,43 +1,21 @@
-"""What each program writes, in its real schema, read into confidences and verdicts."""
+"""Tables with columns of any name, files of vlcal itself, and folders, read into confidences and verdicts."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from vlcal.evaluation.outputs import Outputs, PatternStatement, Request, read_outputs, scale_of
-from vlcal.text import Grammar
-
-SURE = Grammar().render("a cat", "so a cat", "cat", "clear", 9, 8)
-UNSURE = Grammar().render("a blur", "so a dog", "dog", "lost", 2, 5)
-
-
-def read(folder: Path, name: str, rows: Sequence[dict[str, Any]], **request: Any) -> Outputs:
-    path = folder / name
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return read_outputs(path, Request(**request))
-
-
-def samples(metrics: Sequence[dict[str, Any]], texts: Sequence[str] = (SURE, UNSURE)) -> list[dict[str, Any]]:
-    """Lines of lmms-eval for a task that gives these metrics."""
-    return [
-        {
-            "doc_id": number,
-            "input": "<image> What is it?",
-            "target": "cat",
-            "resps": [text],
-            "filtered_resps": "cat",
-            "doc_hash": "9f",
-            "token_counts": [{"output_tokens": 9}],
-            **given,
-        }
-        for number, (text, given) in enumerate(zip(texts, metrics, strict=True))
-    ]
+from tests.evaluation.outputs.rows import SURE, UNSURE, read
+from vlcal.evaluation.outputs import PatternStatement, Request, read_outputs, scale_of
+from vlcal.scores import HarmonicMean
 
 
 def test_two_columns_are_the_overall_confidence(tmp_path: Path) -> None:
@@ -53,8 +31,8 @@ def test_two_columns_are_the_overall_confidence(tmp_path: Path) -> None:
 def test_columns_of_any_name_are_read_when_named(tmp_path: Path) -> None:
     row = {"c": 70, "v": 80, "r": 60, "ok": "False", "saw": 1, "thought": 0, "q": "x", "set": "a"}
 
-    named = {"confidence": "c", "visual": "v", "reasoning": "r", "correct": "ok", "read_right": "saw"}
-    more = {"reasoned_right": "thought", "question": "q", "dataset": "set", "scale": scale_of(100)}
+    named = {"confidence": "c", "visual": "v", "reasoning": "r", "correct": "ok", "perception_correct": "saw"}
+    more = {"reasoning_correct": "thought", "question": "q", "dataset": "set", "scale": scale_of(100)}
     outputs = read(tmp_path, "a.jsonl", [row], **named, **more)
 
     assert {kind: values.tolist() for kind, values in outputs.confidence.items()} == {
@@ -70,16 +48,16 @@ def test_columns_of_any_name_are_read_when_named(tmp_path: Path) -> None:
     assert (outputs.question.tolist(), outputs.dataset.tolist()) == (["x"], ["a"])
 
 
-def test_visual_confidence_is_held_against_the_answer_where_nobody_knows_what_was_read(tmp_path: Path) -> None:
-    rows = [{"visual": 0.5, "reasoning": 0.5, "correct": 1, "read_right": None, "reasoned_right": 0}]
+def test_visual_confidence_is_held_against_the_answer_where_what_was_read_is_unknown(tmp_path: Path) -> None:
+    rows = [{"visual": 0.5, "reasoning": 0.5, "correct": 1, "perception_correct": None, "reasoning_correct": 0}]
 
     outputs = read(tmp_path, "a.jsonl", rows)
 
-    assert outputs.held_against == {"overall": "correct", "visual": "correct", "reasoning": "reasoned_right"}
+    assert outputs.held_against == {"overall": "correct", "visual": "correct", "reasoning": "reasoning_correct"}
     assert outputs.confidence["overall"].tolist() == [0.5]
 
 
-def test_long_questions_are_told_apart_and_equal_ones_are_one(tmp_path: Path) -> None:
+def test_long_questions_stay_different_and_equal_ones_are_one(tmp_path: Path) -> None:
     long = "x" * 500
     rows = [{"question": text, "confidence": 0.5, "correct": 1} for text in (long + "a", long + "b", long + "a")]
 
@@ -99,11 +77,21 @@ def test_a_prediction_file_of_vlcal_is_read_with_both_truths_and_the_visual_cert
         "overall": 1.0,
         "visual": 1.0,
     }
-    row |= {"reasoning": 1.0, "read_right": 1.0, "reasoned_right": 0.0, "certainty": 0.6, "certainty_score": -3.5}
+    row |= {
+        "reasoning": 1.0,
+        "perception_correct": 1.0,
+        "reasoning_correct": 0.0,
+        "certainty": 0.6,
+        "certainty_score": -3.5,
+    }
 
     outputs = read(tmp_path, "a.jsonl", [row, row])
 
-    assert outputs.held_against == {"overall": "correct", "visual": "read_right", "reasoning": "reasoned_right"}
+    assert outputs.held_against == {
+        "overall": "correct",
+        "visual": "perception_correct",
+        "reasoning": "reasoning_correct",
+    }
     assert outputs.confidence["visual"].tolist() == [1.0, 1.0]
     assert (outputs.question.tolist(), outputs.dataset.tolist()) == (["a", "a"], ["all", "all"])
     named = read(tmp_path, "a.jsonl", [row | {"question_id": "q", "dataset": "d"}])
@@ -113,80 +101,104 @@ def test_a_prediction_file_of_vlcal_is_read_with_both_truths_and_the_visual_cert
         read(tmp_path, "a.jsonl", [row], scale=scale_of(10))
 
 
-def test_lmms_eval_confidences_stand_in_the_raw_response_and_the_metric_is_the_verdict(tmp_path: Path) -> None:
-    name = "20261123_101500_samples_chartqa.jsonl"
-    metrics = [{"relaxed_overall": 1.0, "relaxed_human_split": 1.0}, {"relaxed_overall": 0.0}]
-
-    outputs = read(tmp_path, name, samples(metrics))
-
-    np.testing.assert_allclose(outputs.confidence["visual"], [0.9, 0.2])
-    np.testing.assert_allclose(outputs.confidence["reasoning"], [0.8, 0.5])
-    np.testing.assert_allclose(outputs.confidence["overall"], [2 * 0.72 / 1.7, 0.2 / 0.7])
-    assert outputs.truth["overall"].tolist() == [1, 0]
-    assert outputs.dataset.tolist() == ["chartqa", "chartqa"]
-    assert outputs.question.tolist() == ["0", "1"]
-
-
-def test_lmms_eval_leaves_the_raw_response_out_where_nothing_was_filtered(tmp_path: Path) -> None:
-    row = samples([{"exact_match": 1.0}], [SURE])[0]
-    del row["resps"]
-
-    assert read(tmp_path, "a.jsonl", [row | {"filtered_resps": SURE}]).confidence["visual"].tolist() == [0.9]
-
-
 @pytest.mark.parametrize(
-    "metrics",
+    ("columns", "expected"),
     [
-        # As mmstar: an object per category beside the average of all.
-        [{"coarse": {"score": 1.0}, "average": {"score": 1.0}}, {"math": {"score": 0.0}, "average": {"score": 0.0}}],
-        # As pope: several metrics that are one.
-        [{"pope_accuracy": {"score": s}, "pope_recall": {"score": s}} for s in (1.0, 0.0)],
-        # As mathvista.
-        [{"llm_as_judge_eval": {"true_false": t}, "submission": {"true_false": t}} for t in (True, False)],
-        # As the reasoning variants: the form is no verdict on the answer.
-        [{"format_score": 1.0, "acc_score": 1}, {"format_score": 1.0, "acc_score": 0}],
+        ({"read_right": 1, "reasoned_right": 0}, (1, 0)),
+        ({"read_right": 1, "perception_correct": 0, "reasoned_right": 1, "reasoning_correct": 0}, (0, 0)),
+        ({"read_right": 1, "perception_correct": None, "reasoning_correct": 0}, (1, 0)),
     ],
 )
-def test_the_verdict_of_lmms_eval_is_found_in_the_shapes_that_tasks_give_it(
-    tmp_path: Path, metrics: list[dict[str, Any]]
+def test_the_older_names_of_both_truths_are_read_and_the_new_ones_win_where_they_are_filled(
+    tmp_path: Path, columns: dict[str, Any], expected: tuple[int, int]
 ) -> None:
-    assert read(tmp_path, "a.jsonl", samples(metrics)).truth["overall"].tolist() == [1, 0]
+    outputs = read(tmp_path, "a.jsonl", [{"visual": 0.5, "reasoning": 0.5, "correct": 1} | columns])
+
+    assert (outputs.truth["visual"].tolist(), outputs.truth["reasoning"].tolist()) == ([expected[0]], [expected[1]])
+    assert outputs.held_against["visual"] == "perception_correct"
 
 
-def test_metrics_that_disagree_or_judge_nothing_are_refused_until_one_is_named(tmp_path: Path) -> None:
-    two = samples([{"one": 1.0, "other": 0.0}, {"one": 0.0, "other": 0.0}])
-    none = samples([{"mmmu_acc": {"parsed_pred": ["A"], "deep": {"hit": 1}}}] * 2)
+def test_the_overall_confidence_is_the_harmonic_mean_that_training_takes(tmp_path: Path) -> None:
+    pairs = [(0.9, 0.3), (0.0, 0.0), (0.0, 0.7), (1.0, 1.0), (None, 0.4)]
+    rows = [{"visual": visual, "reasoning": reasoning, "correct": 1} for visual, reasoning in pairs]
 
-    with pytest.raises(ValueError, match="one, other all judge every sample, and not alike. Name one: --correct NAME"):
-        read(tmp_path, "a.jsonl", two)
-    assert read(tmp_path, "a.jsonl", two, correct="other").truth["overall"].tolist() == [0, 0]
-    with pytest.raises(ValueError, match="no metric of the task is a verdict.*--correct NAME"):
-        read(tmp_path, "a.jsonl", none)
-    assert read(tmp_path, "a.jsonl", none, correct="mmmu_acc.deep.hit").truth["overall"].tolist() == [1, 1]
+    outputs = read(tmp_path, "a.jsonl", rows)
+
+    visual, reasoning = (torch.from_numpy(outputs.confidence[kind]) for kind in ("visual", "reasoning"))
+    np.testing.assert_allclose(outputs.confidence["overall"], HarmonicMean()(visual, reasoning).numpy())
 
 
-def test_a_sample_with_several_responses_and_one_verdict_is_refused(tmp_path: Path) -> None:
-    row = samples([{"exact_match": 0.5}], [SURE])[0] | {"resps": [[SURE, UNSURE]]}
+def test_texts_in_a_column_of_any_name_state_the_confidences_when_it_is_named(tmp_path: Path) -> None:
+    rows = [{"said": text, "response": "", "confidence": 0.5, "correct": 1} for text in (SURE, [UNSURE])]
 
-    with pytest.raises(ValueError, match="row 1, column `resps`: one response per sample .* got 2"):
-        read(tmp_path, "a.jsonl", [row])
+    outputs = read(tmp_path, "a.jsonl", rows, response="said")
 
-
-@pytest.mark.parametrize("verdict", [{"hit": "1"}, {"score": "True"}, {"eval_score": "1.0"}])
-def test_vlmevalkit_tables_hold_the_response_and_a_verdict(tmp_path: Path, verdict: dict[str, str]) -> None:
-    (name, value), path = next(iter(verdict.items())), tmp_path / "m_MMStar_exact_matching_result.tsv"
-    path.write_text(f'"index"\t"prediction"\t"{name}"\n"7"\t"{SURE}"\t"{value}"\n"8"\t"nonsense"\t"0"\n')
-
-    outputs = read_outputs(path)
-
-    np.testing.assert_array_equal(outputs.confidence["visual"], [0.9, np.nan])
-    assert outputs.truth["overall"].tolist() == [1, 0]
-    assert outputs.question.tolist() == ["7", "8"]
+    assert outputs.confidence["visual"].tolist() == [0.9, 0.2]
+    with pytest.raises(ValueError, match="column `gone` is not there; it has said, response"):
+        read(tmp_path, "a.jsonl", rows, response="gone")
+    with pytest.raises(ValueError, match="row 1, column `said`: a text is asked for; got \\['a', 'b'\\]"):
+        read(tmp_path, "a.jsonl", [{"said": ["a", "b"], "correct": 1}], response="said")
+    with pytest.raises(ValueError, match="`response` names texts .* and `c` a column.*Name one or the other"):
+        Request(confidence="c", response="said")
 
 
-def test_vlmevalkit_predictions_that_are_not_judged_yet_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not judged yet.*Give the file that the evaluation wrote beside it"):
-        read(tmp_path, "a.json", [{"index": 1, "prediction": SURE, "answer": "A"}])
+def test_numbers_in_lists_of_one_are_numbers(tmp_path: Path) -> None:
+    outputs = read(tmp_path, "a.jsonl", [{"confidence": [0.5], "correct": [True]}])
+
+    assert (outputs.confidence["overall"].tolist(), outputs.truth["overall"].tolist()) == ([0.5], [1])
+    with pytest.raises(ValueError, match=r"row 1, column `confidence`: .*got \[0.5, 0.7\]"):
+        read(tmp_path, "a.jsonl", [{"confidence": [0.5, 0.7], "correct": 1}])
+
+
+def test_a_folder_is_one_run_with_each_file_a_data_set_and_what_holds_no_outputs_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, stated in (("two", 0.2), ("one", 0.7)):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"id": "a", "confidence": stated, "correct": 1}))
+    (tmp_path / "results.json").write_text('{"model": "m", "acc": 0.5}')
+    (tmp_path / "settings.yaml").write_text("a, b: {")
+
+    with caplog.at_level(logging.WARNING):
+        outputs = read_outputs(tmp_path)
+
+    assert outputs.path == tmp_path
+    assert (outputs.dataset.tolist(), outputs.question.tolist()) == (["one", "two"], ["a", "a"])
+    assert outputs.confidence["overall"].tolist() == [0.7, 0.2]
+    assert [record.message.split(":")[0] for record in caplog.records] == ["Left out"]
+    assert "results.json: a column `confidence` is asked for; it has model, acc" in caplog.text
+
+
+def test_a_folder_that_cannot_be_one_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"{tmp_path} holds no file with outputs, none with a name in .csv"):
+        read_outputs(tmp_path)
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds no file with outputs; .*results.json"):
+        read_outputs(tmp_path)
+
+    (tmp_path / "a.csv").write_text("confidence,correct,dataset\n0.5,1,x\n")
+    (tmp_path / "b.csv").write_text("confidence,correct,dataset\n0.5,1,x\n")
+    with pytest.raises(ValueError, match="two files hold the data set `x`"):
+        read_outputs(tmp_path)
+    (tmp_path / "b.csv").write_text("visual,correct,dataset\n0.5,1,y\n")
+    with pytest.raises(ValueError, match="a.csv has overall against correct, but b.csv has visual against correct"):
+        read_outputs(tmp_path)
+    (tmp_path / "b.csv").write_text("confidence,correct,dataset\n0.5,maybe,y\n")
+    with pytest.raises(ValueError, match="b.csv, row 1, column `correct`: a verdict must be"):
+        read_outputs(tmp_path)
+
+
+def test_reading_a_file_loads_no_library_that_it_does_not_need(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"response": SURE, "correct": 1}))
+    heavy = ["torch", "transformers", "datasets", "pyarrow", "openpyxl", "lightning"]
+    code = f"""
+import sys
+from pathlib import Path
+from vlcal.evaluation.outputs import read_outputs
+assert list(read_outputs(Path({str(path)!r})).confidence) == ["overall", "visual", "reasoning"]
+assert not sys.modules.keys() & set({heavy}), sys.modules.keys() & set({heavy})
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_pattern_finds_the_last_number_and_takes_the_scale(tmp_path: Path) -> None:

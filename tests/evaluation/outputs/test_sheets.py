@@ -25,6 +25,18 @@ def json_array(path: Path) -> None:
     path.write_text(json.dumps(ROWS, indent=4))
 
 
+def json_objects(path: Path) -> None:
+    path.write_text("\n".join(json.dumps(row, indent=2) for row in ROWS))
+
+
+def json_keyed(path: Path) -> None:
+    path.write_text(json.dumps({row["id"]: {name: row[name] for name in ("text", "n")} for row in ROWS}))
+
+
+def json_beside_other_things(path: Path) -> None:
+    path.write_text(json.dumps({"model": "m", "accuracy": 0.5, "options": {}, "rows": ROWS}))
+
+
 def delimited(mark: str) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         with path.open("w", newline="", encoding="utf-8-sig") as file:
@@ -49,7 +61,11 @@ def excel(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "write", [json_lines, json_array, delimited(","), delimited("\t"), delimited(";"), parquet, excel]
+    "write",
+    [
+        *(json_lines, json_array, json_objects, json_keyed, json_beside_other_things),
+        *(delimited(","), delimited("\t"), delimited(";"), parquet, excel),
+    ],
 )
 def test_the_same_table_is_read_from_any_kind_of_file_whatever_its_name(
     tmp_path: Path, write: Callable[[Path], None]
@@ -65,12 +81,36 @@ def test_the_same_table_is_read_from_any_kind_of_file_whatever_its_name(
     assert [int(cell) for cell in sheet["n"]] == [1, 2]
 
 
-def test_rows_of_json_lines_are_numbered_as_lines_and_others_from_the_header(tmp_path: Path) -> None:
-    json_lines(tmp_path / "a")
-    delimited(",")(tmp_path / "b")
+@pytest.mark.parametrize(
+    ("write", "places"),
+    [(json_lines, [1, 3]), (json_objects, [1, 6]), (json_keyed, ["a", "b"]), (delimited(","), [1, 2])],
+)
+def test_rows_of_json_are_named_by_line_or_key_and_others_from_the_header(
+    tmp_path: Path, write: Callable[[Path], None], places: list[int | str]
+) -> None:
+    write(tmp_path / "a")
 
-    assert list(read_sheet(tmp_path / "a").rows) == [1, 3]
-    assert list(read_sheet(tmp_path / "b").rows) == [1, 2]
+    sheet = read_sheet(tmp_path / "a")
+
+    assert list(sheet.rows) == places
+    assert str(sheet.refusal(1, "n", "bad.")) == f"{tmp_path / 'a'}, row {places[1]}, column `n`: bad."
+
+
+def test_a_log_of_one_line_is_a_row_whatever_lists_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"doc_id": 0, "token_counts": [{"output_tokens": 9}]}\n')
+
+    assert list(read_sheet(path).columns) == ["doc_id", "token_counts"]
+
+
+def test_parquet_keeps_lists_and_objects_and_leaves_images_where_they_are(tmp_path: Path) -> None:
+    row = {"stated": [0.5], "average": {"score": 1.0}, "image": {"bytes": b"x", "path": "p"}, "images": [b"x"], "n": 1}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a")
+
+    sheet = read_sheet(tmp_path / "a")
+
+    assert list(sheet.columns) == ["stated", "average", "n"]
+    assert (sheet["stated"], sheet["average.score"]) == ([[0.5]], [1.0])
 
 
 def test_a_column_that_some_rows_lack_is_empty_there(tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
-"""Post-hoc calibrators: against scikit-learn's fits, on data too poor for a fit, and through JSON."""
+"""Post-hoc calibrators: against scikit-learn's fits, on data too poor for a fit, and cross-fitted."""
 
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
@@ -13,25 +12,21 @@ from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from vlcal.evaluation.metrics import brier, ece_equal_width
+from vlcal.evaluation.metrics import ScoredResponses, brier, ece_equal_width
 from vlcal.evaluation.posthoc import (
-    CALIBRATORS,
     Beta,
     Calibrator,
     Histogram,
-    Identity,
     Isotonic,
     Platt,
     Temperature,
     WithCertainty,
     cross_fitted,
-    from_json,
 )
 
 Array = NDArray[np.float64]
 AT = np.array([0.0, 0.25, 0.6, 1.0])
-every_kind = pytest.mark.parametrize("kind", CALIBRATORS.values(), ids=list(CALIBRATORS))
-every_fit = pytest.mark.parametrize("kind", [kind for kind in CALIBRATORS.values() if kind is not Identity])
+every_kind = pytest.mark.parametrize("kind", [Temperature, Platt, Beta, Isotonic, Histogram, WithCertainty])
 
 
 def overconfident(rows: int = 4000) -> tuple[Array, Array]:
@@ -74,7 +69,7 @@ def test_platt_and_certainty_are_scikit_learns_logistic_regression() -> None:
     assert ours == pytest.approx(theirs[1][:, 1], abs=2e-3)
 
 
-def test_beta_keeps_the_order_where_platt_turns_it_round() -> None:
+def test_beta_keeps_the_order_where_platt_reverses_it() -> None:
     confidence, correct = overconfident()
     platt, beta = (calibrator.fit(confidence, 1 - correct).predict(AT) for calibrator in (Platt(), Beta()))
 
@@ -118,9 +113,9 @@ def test_an_absent_certainty_counts_as_the_mean() -> None:
     assert fitted.predict([0.7], [math.nan]) == pytest.approx(fitted.predict([0.7], [mean]))
 
 
-@every_fit
+@every_kind
 @pytest.mark.parametrize(("right", "rows", "expected"), [(1, 3, 4 / 5), (0, 3, 1 / 5), (1, 1, 2 / 3), (0, 0, 1 / 2)])
-def test_nothing_to_tell_apart_gives_laplaces_rule(
+def test_outcomes_that_are_all_equal_give_the_rule_of_succession(
     kind: type[Calibrator], right: int, rows: int, expected: float
 ) -> None:
     fitted = kind().fit(np.full(rows, 0.9), np.full(rows, right), *beside(kind, rows))
@@ -147,7 +142,7 @@ def test_a_constant_confidence_becomes_the_share_that_is_right(kind: type[Calibr
     assert fitted.predict([0.9]).item() == pytest.approx(0.6, abs=0.002)
 
 
-@every_fit
+@every_kind
 def test_applied_to_other_responses_it_lowers_the_calibration_error(kind: type[Calibrator]) -> None:
     confidence, correct = overconfident()
     features = beside(kind, 2000)
@@ -158,48 +153,9 @@ def test_applied_to_other_responses_it_lowers_the_calibration_error(kind: type[C
     assert ece_equal_width(predicted, correct[2000:]) < 0.5 * ece_equal_width(confidence[2000:], correct[2000:])
 
 
-@every_kind
-def test_json_brings_back_what_predicts_the_same(kind: type[Calibrator]) -> None:
-    features = beside(kind, 300)
-    fitted = kind().fit(*overconfident(300), *features)
-
-    restored = from_json(fitted.to_json())
-
-    assert type(restored) is kind
-    assert np.array_equal(restored.predict(AT, *beside(kind, 4)), fitted.predict(AT, *beside(kind, 4)))
-    assert json.loads(fitted.to_json())["kind"] == kind.kind
-
-
-def test_settings_are_stored_too() -> None:
-    restored = from_json(Histogram(bins=3).fit([0.1, 0.9], [0, 1]).to_json())
-
-    assert len(restored.parameters["shares"]) == 3
-    assert restored.settings() == {"bins": 3}
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("no json", "`text` must be a JSON object with `kind`, `settings` and `parameters`"),
-        ("[1]", "`text` must be a JSON object"),
-        ('{"kind": "platt"}', "`text` must be a JSON object"),
-        (
-            '{"kind": "magic", "settings": {}, "parameters": {}}',
-            "`kind` must be one of identity, temperature, .*; got 'magic'",
-        ),
-        ('{"kind": "platt", "settings": {"bins": 3}, "parameters": {}}', "`settings` must be what `Platt` takes"),
-        ('{"kind": "platt", "settings": {}, "parameters": {"slope": 1}}', "`parameters` must map names to lists"),
-    ],
-)
-def test_what_nobody_stored_is_refused(text: str, reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
-        from_json(text)
-
-
-def test_an_unfitted_one_neither_predicts_nor_is_stored() -> None:
-    for ask in (lambda: Platt().predict([0.5]), lambda: Platt().to_json()):
-        with pytest.raises(ValueError, match="`Platt` must be fitted before it predicts"):
-            ask()
+def test_an_unfitted_one_does_not_predict() -> None:
+    with pytest.raises(ValueError, match="`Platt` must be fitted before it predicts"):
+        Platt().predict([0.5])
 
 
 def test_columns_are_checked() -> None:
@@ -225,21 +181,45 @@ class Remembers(Calibrator):
         return np.isin(confidence, self.parameters["seen"]).astype(float)
 
 
+def responses(confidence: Array, correct: Array, question: Array, dataset: str | Array = "all") -> ScoredResponses:
+    return ScoredResponses(confidence, correct, question.astype(str), np.broadcast_to(dataset, question.shape))
+
+
 def test_no_question_is_predicted_by_what_saw_it() -> None:
     # Both samples of a question share their confidence, of which no two questions have the same.
     question = np.repeat(np.arange(20), 2)
     confidence, correct = question / 20, np.tile([0.0, 1.0], 20)
 
-    assert (cross_fitted(Remembers(), confidence, correct, question) == 0).all()
+    assert (cross_fitted(Remembers(), responses(confidence, correct, question)) == 0).all()
     assert (Remembers().fit(confidence, correct).predict(confidence) == 1).all()
+
+
+def test_one_id_in_two_data_sets_is_two_questions() -> None:
+    # Two questions, so each is predicted by the other alone: (0 + 1) / (1 + 2) and (1 + 1) / (1 + 2).
+    question, dataset = np.zeros(2, int), np.array(["a", "b"])
+
+    assert cross_fitted(Platt(), responses(np.ones(2), np.array([1.0, 0]), question, dataset)) == pytest.approx(
+        [1 / 3, 2 / 3]
+    )
+
+
+@pytest.mark.parametrize("names", [("b", "c"), ("m", "m-v"), ("m", "m/1")])
+def test_folds_depend_on_the_order_of_data_sets_and_not_on_how_their_names_join(names: tuple[str, str]) -> None:
+    confidence, correct = overconfident(100)
+    question, dataset = np.arange(100), np.repeat(names, 50)
+
+    given = responses(confidence, correct, question, dataset)
+    usual = responses(confidence, correct, question, np.repeat(["a", "b"], 50))
+
+    assert np.array_equal(cross_fitted(Platt(), given), cross_fitted(Platt(), usual))
 
 
 def test_every_response_is_predicted_and_the_same_seed_repeats_it() -> None:
     confidence, correct = overconfident(100)
     confidence[0], correct[1] = math.nan, math.nan
-    question, certainty = np.arange(100), np.linspace(0, 1, 100)
+    given, certainty = responses(confidence, correct, np.arange(100)), np.linspace(0, 1, 100)
 
-    runs = [cross_fitted(WithCertainty(), confidence, correct, question, 5, seed, certainty) for seed in (0, 0, 1)]
+    runs = [cross_fitted(WithCertainty(), given, 5, seed, certainty) for seed in (0, 0, 1)]
 
     assert np.isnan(runs[0]).tolist() == [True] + [False] * 99
     assert np.array_equal(runs[0], runs[1], equal_nan=True)
@@ -247,8 +227,11 @@ def test_every_response_is_predicted_and_the_same_seed_repeats_it() -> None:
 
 
 def test_fewer_questions_than_folds_are_held_out_one_by_one() -> None:
-    assert cross_fitted(Platt(), [0.9, 0.4], [1, 0], ["a", "b"]) == pytest.approx([1 / 3, 2 / 3])
-    assert cross_fitted(Platt(), [0.9, 0.4], [1, 0], ["a", "a"]) == pytest.approx([0.5, 0.5])
-    assert len(cross_fitted(Platt(), [], [], [])) == 0
+    confidence, correct = np.array([0.9, 0.4]), np.array([1.0, 0.0])
+    apart, together = (responses(confidence, correct, np.array(question)) for question in ([0, 1], [0, 0]))
+
+    assert cross_fitted(Platt(), apart) == pytest.approx([1 / 3, 2 / 3])
+    assert cross_fitted(Platt(), together) == pytest.approx([0.5, 0.5])
+    assert len(cross_fitted(Platt(), apart.where(np.zeros(2, bool)))) == 0
     with pytest.raises(ValueError, match="`folds` must be at least 2"):
-        cross_fitted(Platt(), [0.5], [1], ["a"], folds=1)
+        cross_fitted(Platt(), apart, folds=1)

@@ -26,8 +26,8 @@ def response(number: int = 0, **changes: Any) -> dict[str, Any]:
         "visual": 0.9,
         "reasoning": 0.9,
         "overall": 0.81,
-        "read_right": 1.0,
-        "reasoned_right": 1.0,
+        "perception_correct": 1.0,
+        "reasoning_correct": 1.0,
         "certainty": 0.6,
         "certainty_score": 1.5,
         "vision_tokens": [["a ", 0.2], ["7", 0.9]],
@@ -60,7 +60,7 @@ def mixed() -> Callable[..., list[dict[str, Any]]]:
 
     def made(**changes: Any) -> list[dict[str, Any]]:
         right = [response(number) for number in range(4)]
-        wrong = [response(number, correct=0.0, read_right=0.0, answer="1") for number in (4, 5)]
+        wrong = [response(number, correct=0.0, perception_correct=0.0, answer="1") for number in (4, 5)]
         unsure = response(6, visual=0.1, reasoning=0.2, overall=0.02)
         absent = dict.fromkeys(("visual", "reasoning", "overall", "answer", "vision_tokens"))
         broken = response(7, correct=0.0, well_formed=False, response="I cannot tell", **absent)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vlcal.evaluation.report import load_runs
+from vlcal.evaluation.report.runs import load_runs
 
 Make = Callable[..., Any]
 
@@ -29,7 +29,10 @@ def test_files_without_verdicts_or_confidences_are_passed_over(write: Make, row:
     write("val.readouts.jsonl", [{"id": "q0", "correct": 1.0, "ptrue_overall": 0.4}])
     (run,) = load_runs([tmp_path])
     assert run.name == "val"
-    assert {name: values.tolist() for name, values in run.readouts.items()} == {"ptrue_overall": [0.4]}
+    assert {name: values.tolist() for name, values in run.readouts["overall"].items()} == {
+        "readout_ptrue": [0.4],
+        "certainty": [0.6],
+    }
 
 
 def test_shares_of_several_ranks_are_one_run(write: Make, row: Make, tmp_path: Path) -> None:
@@ -37,28 +40,34 @@ def test_shares_of_several_ranks_are_one_run(write: Make, row: Make, tmp_path: P
     for rank in (10, 2):
         write(f"val.{rank}.jsonl", [row(rank)])
     for runs in (load_runs([path]), load_runs([tmp_path])):
-        assert [run.question.tolist() for run in runs] == [["q0", "q2", "q10"]]
+        assert [run.outputs.question.tolist() for run in runs] == [["q0", "q2", "q10"]]
+        assert [row["id"] for row in runs[0].rows] == ["q0", "q2", "q10"]
 
 
-def test_equal_names_are_told_apart_by_their_folders(write: Make, row: Make) -> None:
+def test_files_of_one_name_are_named_by_their_folders_too(write: Make, row: Make) -> None:
     paths = [write(f"{folder}/val.jsonl", [row()]) for folder in ("one", "two")]
     assert [run.name for run in load_runs(paths)] == ["one/val", "two/val"]
-    with pytest.raises(ValueError, match="`runs` must be different files"):
+    with pytest.raises(ValueError, match="`files` must be different files"):
         load_runs([paths[0], paths[0]])
 
 
 def test_old_files_without_images_tokens_or_data_sets_are_read(write: Make) -> None:
-    path = write("val.jsonl", [{"correct": 1, "overall": 0.5}, {"correct": None, "overall": None}])
+    path = write("val.jsonl", [{"correct": 1, "overall": 1}, {"correct": None, "overall": None}])
     (run,) = load_runs([path])
-    assert run.question.tolist() == ["row 0", "row 1"]
-    assert run.dataset.tolist() == ["all", "all"]
+    assert run.outputs.question.tolist() == ["1", "2"]
+    assert run.outputs.dataset.tolist() == ["all", "all"]
     assert np.isnan(run.column("overall")).tolist() == [False, True]
-    assert not run.has("visual")
+    assert list(run.outputs.confidence) == ["overall"]
+    assert np.isnan(run.column("perception_correct")).all() and np.isnan(run.column("reward")).all()
 
 
-def test_samples_of_one_question_share_its_id(write: Make, row: Make) -> None:
-    (run,) = load_runs([write("val.jsonl", [row(0, question_id="a"), row(1, question_id="a"), row(2)])])
-    assert run.question.tolist() == ["a", "a", "q2"]
+def test_any_file_that_score_reads_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.csv"
+    path.write_text("confidence,correct,reward\n0.9,true,high\n0.4,false,low\n")
+    (run,) = load_runs([path])
+    assert run.column("overall").tolist() == [0.9, 0.4]
+    assert run.column("correct").tolist() == [1, 0]
+    assert np.isnan(run.column("reward")).all()  # no measurement of ours
 
 
 @pytest.mark.parametrize(
@@ -66,9 +75,8 @@ def test_samples_of_one_question_share_its_id(write: Make, row: Make) -> None:
     [
         ("{", "val.jsonl, row 2: not JSON"),
         ("[]", "val.jsonl, row 2: a JSON object is asked for; got list"),
-        ('{"answer": "7"}', "val.jsonl, row 2: a response has `correct` and one of `overall`, `visual`, `reasoning`"),
-        ('{"correct": 1, "overall": 9}', r"val.jsonl, row 2: `overall` must lie in \[0, 1\] or be null; got 9"),
-        ('{"correct": "yes", "overall": 1}', "row 2: `correct` must lie in .* got 'yes'"),
+        ('{"correct": 1, "overall": 9}', "val.jsonl, row 2, column `overall`: the scale goes from 0 to 1; got 9"),
+        ('{"correct": "yes", "overall": 1}', "row 2, column `correct`: a verdict must be .* got 'yes'"),
     ],
 )
 def test_a_bad_row_is_refused_by_file_and_number(write: Make, row: Make, line: str, message: str) -> None:
@@ -79,11 +87,11 @@ def test_a_bad_row_is_refused_by_file_and_number(write: Make, row: Make, line: s
 
 
 def test_nothing_and_too_much_are_refused(write: Make, row: Make, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="`runs` must name prediction files .* is not there"):
+    with pytest.raises(ValueError, match="none.jsonl is not there"):
         load_runs([tmp_path / "none.jsonl"])
     with pytest.raises(ValueError, match="holds none. PredictionWriter writes them"):
         load_runs([tmp_path])
-    with pytest.raises(ValueError, match="holds no response"):
+    with pytest.raises(ValueError, match="empty.jsonl holds no"):
         load_runs([write("empty.jsonl", [])])
     paths = [write(f"{number}.jsonl", [row()]) for number in range(7)]
     with pytest.raises(ValueError, match="`runs` must be 1 to 6 prediction files.*got 7"):

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from vlcal.evaluation.report import load_runs, samples
-from vlcal.evaluation.report.page import samples_said
+from vlcal.evaluation.report import samples
+from vlcal.evaluation.report.runs import load_runs
 from vlcal.evaluation.report.samples import Samples, pack_samples
+from vlcal.evaluation.report.written import samples_note
 
 Make = Callable[..., Any]
-TRUTHS = [("overall", "correct")]
 
 
 def unpacked(found: Samples) -> Any:
@@ -35,15 +35,15 @@ def picture(path: Path, size: tuple[int, int] = (20, 10)) -> str:
 
 def test_responses_of_all_runs_share_their_question(write: Make, row: Make) -> None:
     runs = load_runs([write("a.jsonl", [row(0), row(1)]), write("b.jsonl", [row(1, overall=None, answer=None)])])
-    found = pack_samples(runs, TRUTHS, images=10)
+    found = pack_samples(runs, images=10)
     held = unpacked(found)
     assert [question["id"] for question in held["questions"]] == ["q0", "q1"]
     assert [run["question"] for run in held["runs"]] == [[0, 1], [1]]
     assert held["runs"][0]["tokens"][0] == [["a ", "7"], [0.2, 0.9]]
     assert "answer" not in held["runs"][1] and "overall" not in held["runs"][1]
-    assert held["kinds"] == [{"name": "overall", "truth": "correct"}]
+    assert held["runs"][0]["truths"]["visual"] == "perception_correct"
     assert (found.kept, found.responses, found.questions) == (3, 3, 2)
-    assert samples_said(found).startswith("Every response. The prediction files name no images")
+    assert samples_note(found).startswith("Every response. The prediction files name no images")
 
 
 def test_images_of_confident_mistakes_are_kept_first(write: Make, mixed: Make, tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_images_of_confident_mistakes_are_kept_first(write: Make, mixed: Make, t
     runs = load_runs([write("val.jsonl", rows)])
 
     def pictured(limit: int) -> list[str]:
-        questions = unpacked(pack_samples(runs, TRUTHS, images=limit))["questions"]
+        questions = unpacked(pack_samples(runs, images=limit))["questions"]
         return [question["id"] for question in questions if question["images"]]
 
     assert pictured(2) == ["q4", "q5"]  # confidently wrong
@@ -61,15 +61,15 @@ def test_images_of_confident_mistakes_are_kept_first(write: Make, mixed: Make, t
     assert pictured(4) == ["q4", "q5", "q6", "q7"]  # unparsed
     assert pictured(5) == ["q0", "q4", "q5", "q6", "q7"]  # and on in the order of the file
     assert pictured(0) == []
-    assert "5 of 8 questions with images" in samples_said(pack_samples(runs, TRUTHS, images=5))
-    assert "each with the images" in samples_said(pack_samples(runs, TRUTHS, images=8))
+    assert "5 of 8 questions with images" in samples_note(pack_samples(runs, images=5))
+    assert "each with the images" in samples_note(pack_samples(runs, images=8))
 
 
 def test_a_small_image_is_kept_exactly_and_a_large_one_as_a_small_photograph(
     write: Make, row: Make, tmp_path: Path
 ) -> None:
     names = [picture(tmp_path / "shown" / "a.png"), picture(tmp_path / "shown" / "b.png", (1000, 500)), "gone.png"]
-    found = pack_samples(load_runs([write("val.jsonl", [row(images=names)])]), TRUTHS, images=10)
+    found = pack_samples(load_runs([write("val.jsonl", [row(images=names)])]), images=10)
     small, large = found.thumbnails.split("\n")
     sizes = []
     for address, kind in ((small, "png"), (large, "jpeg")):
@@ -82,7 +82,7 @@ def test_a_small_image_is_kept_exactly_and_a_large_one_as_a_small_photograph(
 def test_a_file_that_is_no_image_is_named(write: Make, row: Make, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_text("no image")
     with pytest.raises(ValueError, match="bad.png cannot be read as an image"):
-        pack_samples(load_runs([write("val.jsonl", [row(images=["bad.png"])])]), TRUTHS, images=1)
+        pack_samples(load_runs([write("val.jsonl", [row(images=["bad.png"])])]), images=1)
 
 
 def test_what_does_not_fit_is_thinned_evenly_and_said(write: Make, row: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,9 +90,9 @@ def test_what_does_not_fit_is_thinned_evenly_and_said(write: Make, row: Make, mo
     rows = [row(number, response=noise.randbytes(200).hex()) for number in range(200)]
     runs = load_runs([write("val.jsonl", rows)])
     monkeypatch.setattr(samples, "MOST_CHARACTERS", 30_000)
-    found = pack_samples(runs, TRUTHS, images=0)
+    found = pack_samples(runs, images=0)
     assert len(found.packed) <= 30_000
     places = [int(question["id"][1:]) for question in unpacked(found)["questions"]]
     steps = [after - before for before, after in itertools.pairwise(places)]
     assert 50 < found.kept < 200 and max(steps) - min(steps) <= 1
-    assert samples_said(found).startswith(f"{found.kept} of 200 responses, to questions evenly spread")
+    assert samples_note(found).startswith(f"{found.kept} of 200 responses, to questions evenly spread")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 from vlcal.data.bad_rows import BadRows
@@ -11,7 +12,10 @@ from vlcal.data.benchmarks.spec import BenchmarkSpec
 from vlcal.data.questions import Questions
 from vlcal.data.records import Columns, RowReader
 from vlcal.data.sources import Source, held_out
-from vlcal.data.tables import JoinedTable, JsonTable, Table, configurations, hub_table, parquet_table
+from vlcal.data.tables import JoinedTable, Table, configurations, hub_table, json_table, parquet_table
+from vlcal.errors import UserError
+
+FILES: dict[str, Callable[[Path], Table]] = {".parquet": parquet_table, ".jsonl": json_table, ".json": json_table}
 
 
 class Benchmark(Source):
@@ -19,8 +23,8 @@ class Benchmark(Source):
 
     Args:
         name: Name in the catalogue, such as mathvista, mmmu or pope.
-        path: Another copy: an id on the hub, a folder that is laid out as one, a parquet or a JSON Lines file. None
-            takes the published one.
+        path: Another copy: an id on the hub, a folder that is laid out as one, a parquet or a JSON file. None takes the
+            published one.
         split: Another split. None takes the one that is usually judged.
         config: Another configuration. None takes the usual ones, or the only one that the copy has.
         limit: Most questions, spread evenly over the benchmark. None takes all.
@@ -36,7 +40,7 @@ class Benchmark(Source):
     ) -> None:
         self.spec = spec_of(name)
         if limit is not None and limit < 1:
-            raise ValueError(f"`limit` must be at least 1 question, or None for all; got {limit}.")
+            raise UserError(f"`limit` must be at least 1 question, or None for all; got {limit}.")
         self.name = name
         self.path = self.spec.path if path is None else path
         self.split = self.spec.split if split is None else split
@@ -48,8 +52,8 @@ class Benchmark(Source):
         table = self.table()
         spec = self.spec
         reader = RowReader(self.name, layout_of(table, spec), spec.rule, spec.ask, spec.least_images)
-        found = Questions(table, reader, bad_rows, self.spec.wanted)
-        found = held_out(found, self.spec.held_out) if self.spec.held_out else found
+        found = Questions(table, reader, bad_rows, spec.wanted, spec.known_bad)
+        found = held_out(found, spec.held_out) if spec.held_out else found
         count = len(found) if self.limit is None else min(self.limit, len(found))
         return found.select([place * len(found) // count for place in range(count)])
 
@@ -59,11 +63,11 @@ class Benchmark(Source):
         Raises:
             MissingTable: If they are not here and cannot be had.
         """
-        suffix = Path(self.path).suffix
-        if suffix == ".jsonl":
-            return JsonTable(Path(self.path))
-        if suffix == ".parquet":
-            return parquet_table(Path(self.path))
+        path = Path(self.path)
+        if path.suffix in FILES:
+            return FILES[path.suffix](path)
+        if path.is_file():
+            raise UserError(f"`path` must end in {', '.join(FILES)} where it is a file; got {path}.")
         tables = [hub_table(self.path, config, self.split) for config in self._configs()]
         return tables[0] if len(tables) == 1 else JoinedTable(self.path, tables)
 
@@ -77,7 +81,7 @@ class Benchmark(Source):
         if set(self.spec.names) <= set(present):
             return self.spec.names
         if len(present) > 1:
-            raise ValueError(
+            raise UserError(
                 f"`config` must name one of the configurations of {self.path}, which are {', '.join(present)}; "
                 f"`{self.name}` is usually {', '.join(map(str, self.spec.names))}."
             )
@@ -88,10 +92,10 @@ def spec_of(name: str) -> BenchmarkSpec:
     """The benchmark of that name.
 
     Raises:
-        ValueError: If there is none.
+        UserError: If there is none.
     """
     if name not in BENCHMARKS:
-        raise ValueError(
+        raise UserError(
             f"`name` must be one of {', '.join(BENCHMARKS)}; got {name!r}. Any other data set is a `vlcal.data.Hub`, "
             "`Parquet` or `JsonLines` with its columns."
         )
@@ -99,9 +103,20 @@ def spec_of(name: str) -> BenchmarkSpec:
 
 
 def layout_of(table: Table, spec: BenchmarkSpec) -> Columns:
-    """The first layout whose columns the table has; the usual one where it has none of them, which is then refused."""
+    """The first layout whose columns the table has; the usual one where no row can be read, which is then refused.
+
+    Raises:
+        UserError: If it has those of none.
+    """
     present = _first_columns(table)
-    return next((layout for layout in spec.layouts if present.issuperset(layout.names)), spec.layouts[0])
+    found = next((layout for layout in spec.layouts if present.issuperset(layout.names)), None)
+    if found is None and present:
+        layouts = ", or ".join(", ".join(layout.names) for layout in spec.layouts)
+        raise UserError(
+            f"{table.name} must have the columns of a published copy, {layouts}; it has {', '.join(sorted(present))}. "
+            "Rename them, or read it with `vlcal.data.JsonLines`, `Parquet` or `Hub`, which take `columns`."
+        )
+    return found or spec.layouts[0]
 
 
 def _first_columns(table: Table) -> set[str]:

@@ -28,6 +28,9 @@ from vlcal.verifiers import (
 MATH = Verified(MathVerifier())
 WORDS = Verified(PhraseVerifier())
 LETTER = ByLetter()
+LETTERS = Verified(LetterSetVerifier())
+COUNT = Verified(CountVerifier())
+NUMBER = FirstThatReads([Verified(DecimalVerifier()), MATH])
 LETTER_OR_MATH = FirstThatReads([LoneLetter(), MATH])
 # What R1-style training sets call their columns.
 PROBLEM = Columns("problem", "answer")
@@ -38,13 +41,15 @@ SUBJECTS = (
     "Energy_and_Power Finance Geography History Literature Manage Marketing Materials Math Mechanical_Engineering "
     "Music Pharmacy Physics Psychology Public_Health Sociology"
 )
+FIGURE = ("category", "subcategory", "set_id", "figure_id")
 SEVEN_IMAGES = tuple(f"image_{number}" for number in range(1, 8))
 
 MATHVERSE = BenchmarkSpec(
     "AI4Math/MathVerse",
     "testmini",
     (Columns(images=("image",), question_id=("problem_index",)),),
-    ByColumn("question_type", {"multi-choice": LETTER, "free-form": MATH}),
+    # Some that are called multi-choice have two letters, true or false, or a bearing as their answer.
+    ByColumn("question_type", {"multi-choice": FirstThatReads([LETTER, LETTERS, MATH]), "free-form": MATH}),
     names=("testmini",),
     ask=shown_if_empty,
 )
@@ -60,11 +65,16 @@ BENCHMARKS: dict[str, BenchmarkSpec] = {
     "dynamath": BenchmarkSpec(
         "DynaMath/DynaMath_Sample",
         "+".join(f"sample_variant{number}" for number in range(1, 11)),
-        (Columns("question", "ground_truth", ("decoded_image",), question_id=("id",)),),
+        (
+            Columns("question", "ground_truth", ("decoded_image",), question_id=("id",)),
+            Columns("question", "answer", ("image",), question_id=("id",)),
+        ),
         ByColumn(
             "answer_type",
             {
-                "float": FirstThatReads([Verified(DecimalVerifier()), MATH]),
+                "float": NUMBER,
+                "int": NUMBER,
+                "single answer": NUMBER,
                 "multiple choice": FirstThatReads([LETTER, WORDS]),
                 "text": WORDS,
             },
@@ -73,16 +83,29 @@ BENCHMARKS: dict[str, BenchmarkSpec] = {
     "geometry3k": BenchmarkSpec("hiyouga/geometry3k", "test", (PROBLEM,), MATH),
     "mathverse": MATHVERSE,
     "mathverse-vision-only": replace(MATHVERSE, where={"problem_version": "Vision Only"}),
+    "mathverse-text-only": replace(
+        MATHVERSE,
+        split="testmini_text_only",
+        layouts=(Columns(images=(), question_id=("problem_index",)),),
+        names=("testmini_text_only",),
+        least_images=0,
+    ),
     "mathvision": BenchmarkSpec(
         "MathLLMs/MathVision",
         "test",
-        (Columns(images=("decoded_image",), options="options", question_id=("id",)),),
+        (
+            Columns(images=("decoded_image",), options="options", question_id=("id",)),
+            Columns(images=("image",), options="options", question_id=("id",)),
+        ),
         WithOptions(LETTER, MATH),
     ),
     "mathvista": BenchmarkSpec(
         "AI4Math/MathVista",
         "testmini",
-        (Columns(images=("decoded_image",), options="choices", question_id=("pid",)),),
+        (
+            Columns(images=("decoded_image",), options="choices", question_id=("pid",)),
+            Columns(images=("image",), options="choices", question_id=("pid",)),
+        ),
         MathVistaRule(),
         ask=with_precision,
     ),
@@ -94,19 +117,23 @@ BENCHMARKS: dict[str, BenchmarkSpec] = {
         ask=with_option_text,
     ),
     "logicvista": BenchmarkSpec(
-        "lscpku/LogicVista", "test", (Columns(images=("image",)),), Verified(LetterSetVerifier())
+        "lscpku/LogicVista",
+        "test",
+        (Columns(images=("image",)), Columns(images=("imagename",))),
+        FirstThatReads([COUNT, LETTERS]),
+        unusable={"id": ("v1_382",)},
     ),
     "clevr": BenchmarkSpec(
         "BUAADreamer/clevr_count_70k",
         "test",
         (PROBLEM, Columns("problem", "solution", ("image",))),
-        Verified(CountVerifier()),
+        COUNT,
     ),
     "clevr-cogen": BenchmarkSpec(
         "leonardPKU/clevr_cogen_a_train",
         "train",
         (Columns("problem", "solution", ("image",)), PROBLEM),
-        Verified(CountVerifier()),
+        COUNT,
         held_out=0.025,
     ),
     "a-okvqa": BenchmarkSpec(
@@ -148,13 +175,20 @@ BENCHMARKS: dict[str, BenchmarkSpec] = {
     "hallusionbench": BenchmarkSpec(
         "lmms-lab-encoder/HallusionBench",
         "image",
-        (Columns("question", "gt_answer", ("image",), question_id=("category", "subcategory", "set_id", "figure_id")),),
+        (
+            Columns("question", "gt_answer", ("image",), question_id=FIGURE),
+            Columns("question", "gt_answer", ("filename",), question_id=FIGURE),
+        ),
         FlagRule(),
+        unless={"visual_input": "0"},
     ),
     "pope": BenchmarkSpec(
         "lmms-lab-encoder/POPE",
         "test",
-        (Columns(images=("image",), question_id=("image_source",)),),
+        (
+            Columns(images=("image",), question_id=("image_source",)),
+            Columns("text", "label", ("image",), question_id=("image",)),
+        ),
         Verified(YesNoVerifier()),
     ),
     "scienceqa": BenchmarkSpec(
@@ -166,7 +200,10 @@ BENCHMARKS: dict[str, BenchmarkSpec] = {
         ask=with_hint,
     ),
     "chartqa": BenchmarkSpec(
-        "lmms-lab-encoder/ChartQA", "test", (Columns(images=("image",)),), Verified(RelaxedVerifier())
+        "lmms-lab-encoder/ChartQA",
+        "test",
+        (Columns(images=("image",)), Columns("query", "label", ("imgname",))),
+        Verified(RelaxedVerifier()),
     ),
     "ai2d": BenchmarkSpec("lmms-lab-encoder/ai2d", "test", (Columns(images=("image",), options="options"),), ByIndex()),
 }

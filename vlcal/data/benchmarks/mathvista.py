@@ -7,29 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from vlcal.data.records import Columns, Row, images_of, text_of, with_options, without_placeholders
-from vlcal.data.rules import AnswerRule, ByText, Judged, Verified
-from vlcal.verifiers import ExactVerifier, NearestOptionVerifier, RoundedVerifier, TruncatedVerifier, Verifier
-from vlcal.verifiers.numeric import number
-
-
-class ListVerifier(Verifier):
-    """The answer must be the target's list of numbers or texts, in its order."""
-
-    def __call__(self, answer: str | None, target: str) -> float:
-        """1 where both lists hold the same.
-
-        >>> ListVerifier()("[1,2.0]", "[1, 2]"), ListVerifier()("2, 1", "[1, 2]")
-        (1.0, 0.0)
-        """
-        given = _items(answer or "")
-        return float(bool(given) and given == _items(target))
-
-
-def _items(text: str) -> list[float | str]:
-    inside = text.strip().strip("$").strip().removeprefix("[").removesuffix("]")
-    items = [item.strip().strip("'\"").strip() for item in inside.split(",") if item.strip()]
-    numbers = [number(item) for item in items]
-    return [item.casefold() if found is None else found for item, found in zip(items, numbers, strict=True)]
+from vlcal.data.rules import AnswerKey, AnswerRule, ByText, Verified
+from vlcal.errors import UserError
+from vlcal.verifiers import (
+    ExactVerifier,
+    ListVerifier,
+    NearestOptionVerifier,
+    RoundedVerifier,
+    TruncatedVerifier,
+    Verifier,
+)
 
 
 class AnswerKind(ABC):
@@ -96,7 +83,7 @@ def _kind(row: Row) -> AnswerKind:
     name, digits = row.get("answer_type"), row.get("precision")
     kind = KINDS.get(str(name))
     if kind is None:
-        raise ValueError(f"`answer_type` must be integer, float, list or text; got {name!r:.80}.")
+        raise UserError(f"`answer_type` must be integer, float, list or text; got {name!r:.80}.")
     return kind(None if digits is None else int(digits))
 
 
@@ -106,7 +93,7 @@ class MathVistaRule(AnswerRule):
     The answer is read from the response in place of a language model's extract of it.
     """
 
-    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> Judged:
+    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> AnswerKey:
         """The target and the verifier of its kind."""
         rule = ByText(NearestOptionVerifier) if options else Verified(_kind(row).verifier)
         return rule(answer, options, row)

@@ -23,6 +23,8 @@ class BenchmarkSpec:
         names: Configurations that are joined; None where there is only one.
         ask: From a row to what the policy is asked.
         where: Value that a column must have, by column, where rows of several benchmarks share a table.
+        unless: Value of a column, by column, of rows that belong to something else.
+        unusable: Values of a column, by column, of the published rows that lack a question or an answer.
         least_images: Fewest images of a row.
         held_out: Share that is held out of a training set, in (0, 1); 0 for sets that are for judging only.
     """
@@ -34,12 +36,19 @@ class BenchmarkSpec:
     names: tuple[str | None, ...] = (None,)
     ask: Ask = listed
     where: Mapping[str, str] = field(default_factory=dict)
+    unless: Mapping[str, str] = field(default_factory=dict)
+    unusable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     least_images: int = 1
     held_out: float = 0.0
 
     def wanted(self, row: Row) -> bool:
         """Whether a row belongs to the benchmark."""
-        return all(row.get(column) == value for column, value in self.where.items())
+        belongs = all(row.get(column) == value for column, value in self.where.items())
+        return belongs and not any(row.get(column) == value for column, value in self.unless.items())
+
+    def known_bad(self, row: Row) -> bool:
+        """Whether a row is published without a question or an answer."""
+        return any(row.get(column) in values for column, values in self.unusable.items())
 
 
 def shown_in_image(row: Row, columns: Columns, options: tuple[str, ...]) -> str:

@@ -10,8 +10,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from vlcal.data.digits.glyphs import load_glyphs
 from vlcal.data.digits.scene import Scene, draw_scene
-from vlcal.pipeline import draw_seed
+from vlcal.errors import UserError
 from vlcal.text import Grammar
+from vlcal.training.sampling import draw_seed
 from vlcal.types import DemonstrationBatch, PromptBatch
 
 DIGITS = 3
@@ -30,9 +31,9 @@ class DigitsScenes(Dataset[Sample]):
 
     def __init__(self, split: str, scenes: int, hardness: Callable[[int], tuple[float, float]], seed: int) -> None:
         if split not in ("train", "test"):
-            raise ValueError(f"`split` must be train or test; got {split!r}.")
+            raise UserError(f"`split` must be train or test; got {split!r}.")
         if scenes < 1:
-            raise ValueError(
+            raise UserError(
                 f"`scenes`, which is `steps` times `batch_size` or `held_out`, must be at least 1, or the dataset is "
                 f"empty; got {scenes}."
             )
@@ -93,7 +94,7 @@ class DigitsPrompts(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         if not 0 <= hardness[0] <= hardness[1] <= 1:
-            raise ValueError(f"`hardness` must be an increasing range inside [0, 1]; got {hardness}.")
+            raise UserError(f"`hardness` must be an increasing range inside [0, 1]; got {hardness}.")
         self.batch_size = batch_size
         self.train = DigitsScenes("train", steps * batch_size, lambda _: hardness, seed)
         self.unseen = DigitsScenes("test", held_out, lambda _: hardness, seed=0)

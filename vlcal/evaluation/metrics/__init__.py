@@ -1,24 +1,41 @@
-"""How good confidences are: each metric once, as a function of arrays and of bootstrap draws."""
+"""How good confidences are: each metric once, as a function of arrays and of bootstrap draws; no torch."""
 
-from vlcal.evaluation.metrics.absent import AbsentPolicy, LeaveOut, WrongAndUnsure
 from vlcal.evaluation.metrics.binning import Binning, EqualMass, EqualWidth, Nearest, PerValue
-from vlcal.evaluation.metrics.calibration import ece_equal_mass, ece_equal_width, ece_per_value, mce, rmsce, smooth_ece
-from vlcal.evaluation.metrics.judged import Judged
+from vlcal.evaluation.metrics.calibration import (
+    Reliability,
+    ece_equal_mass,
+    ece_equal_width,
+    ece_per_value,
+    mce,
+    reliability_curve,
+    rmsce,
+    smooth_ece,
+    wilson_interval,
+)
+from vlcal.evaluation.metrics.descriptive import (
+    Correlation,
+    accuracy,
+    confidence_correlation,
+    distinct_values,
+    mean_confidence,
+    overconfidence,
+    parse_rate,
+    value_entropy,
+)
 from vlcal.evaluation.metrics.metric import Better, Metric
-from vlcal.evaluation.metrics.outcome import accuracy, mean_confidence, overconfidence, parse_rate
 from vlcal.evaluation.metrics.proper import brier, brier_reliability, brier_resolution, brier_uncertainty, log_loss
-from vlcal.evaluation.metrics.ranking import auprc, auroc
-from vlcal.evaluation.metrics.registry import METRICS
-from vlcal.evaluation.metrics.reliability import Reliability, reliability_curve, wilson_interval
-from vlcal.evaluation.metrics.selective import (
+from vlcal.evaluation.metrics.ranking import (
     RiskCoverage,
     augrc,
+    auprc,
     aurc,
+    auroc,
     coverage_at_risk_10,
     e_aurc,
     risk_coverage_curve,
 )
-from vlcal.evaluation.metrics.spread import Correlation, confidence_correlation, distinct_values, value_entropy
+from vlcal.evaluation.metrics.registry import METRICS
+from vlcal.evaluation.metrics.responses import AbsentPolicy, LeastSure, LeaveOut, ScoredResponses, WrongAndUnsure
 
 __all__ = [
     "METRICS",
@@ -28,13 +45,14 @@ __all__ = [
     "Correlation",
     "EqualMass",
     "EqualWidth",
-    "Judged",
+    "LeastSure",
     "LeaveOut",
     "Metric",
     "Nearest",
     "PerValue",
     "Reliability",
     "RiskCoverage",
+    "ScoredResponses",
     "WrongAndUnsure",
     "accuracy",
     "augrc",

@@ -1,4 +1,4 @@
-"""Ways to group confidences into bins; every figure that bins names its own."""
+"""Ways to group confidences into bins; every metric with bins names its own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
+from vlcal.errors import UserError
 from vlcal.evaluation.metrics.levels import Floats, Levels, segment_sums
 
 NUDGE = 1e-6  # puts a level on an edge into the bin that starts there, however its division by ten was rounded
@@ -17,7 +18,7 @@ class Binning(ABC):
 
     @abstractmethod
     def sums(self, levels: Levels, *columns: Floats) -> tuple[Floats, ...]:
-        """Each column summed over the bins, (B, bins); a bin that nobody is in may be missing.
+        """Each column summed over the bins, (B, bins); an empty bin may be missing.
 
         Args:
             levels: What is binned, of B rows or of one for all rows of the columns.
@@ -76,10 +77,10 @@ class PerValue(FixedBinning):
 
 
 class EqualMass(Binning):
-    """Bins of as equal a number of responses as can be had without tearing equal confidences apart.
+    """Bins with as equal a number of responses as is possible while equal confidences stay in one bin.
 
-    Equal confidences share the bin of their middle rank, so that the order of the rows changes nothing; some bins may
-    stay empty. Every draw of a bootstrap has its own edges.
+    Equal confidences share the bin of their middle rank, so the order of the rows changes nothing; some bins may stay
+    empty. Every draw of a bootstrap has its own edges.
 
     Args:
         bins: How many, at least 1.
@@ -91,7 +92,7 @@ class EqualMass(Binning):
     def sums(self, levels: Levels, *columns: Floats) -> tuple[Floats, ...]:
         count = levels.count.astype(np.int64)
         twice_rank = 2 * np.cumsum(count, -1) - count
-        # A level that nobody states in a draw may have the rank behind the last.
+        # A level that no response of a draw states may have the rank behind the last.
         index = np.minimum(twice_rank * self.bins // np.maximum(2 * count.sum(-1, keepdims=True), 1), self.bins - 1)
         return tuple(self._summed(column, index) for column in columns)
 
@@ -108,11 +109,11 @@ def starts_of(index: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def checked(bins: int) -> int:
-    """The number of bins, if there can be as many.
+    """The number of bins, once it is known to be valid.
 
     Raises:
-        ValueError: If it is less than 1.
+        UserError: If it is less than 1.
     """
     if bins < 1:
-        raise ValueError(f"`bins` must be at least 1; got {bins}. Ten is usual.")
+        raise UserError(f"`bins` must be at least 1; got {bins}. Ten is usual.")
     return bins

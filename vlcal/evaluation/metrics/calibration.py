@@ -1,16 +1,27 @@
-"""How far confidences are from the share that is right."""
+"""Calibration errors and the reliability curve: how far confidences are from the accuracy."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.fft import dct
+from scipy.special import ndtri
 
-from vlcal.evaluation.metrics.binning import EqualMass, EqualWidth, PerValue, starts_of
-from vlcal.evaluation.metrics.deviation import Binned, Deviation, largest, mean_absolute, root_mean_square
-from vlcal.evaluation.metrics.levels import Floats, Levels, segment_sums
-from vlcal.evaluation.metrics.metric import Better, deviation_metric
+from vlcal.evaluation.metrics.binning import Binning, EqualMass, EqualWidth, PerValue, starts_of
+from vlcal.evaluation.metrics.levels import Floats, Levels, Rows, segment_sums
+from vlcal.evaluation.metrics.metric import (
+    Better,
+    Binned,
+    Deviation,
+    deviation_metric,
+    largest,
+    mean_absolute,
+    root_mean_square,
+)
+from vlcal.evaluation.metrics.responses import AbsentPolicy, WrongAndUnsure
 
 CELLS = 500  # of the grid of smooth ECE
 PRECISION, MOST_STEPS = 1e-9, 50  # of the search for its bandwidth, which takes about ten steps
@@ -22,7 +33,7 @@ VALUES = PerValue()
 
 @deviation_metric("ECE, equal width", Better.LOWER, "10 bins of equal width, each with its lower edge, 1.0 in the last")
 def ece_equal_width(levels: Levels) -> Deviation:
-    """Gap of mean confidence and accuracy in a bin, averaged over responses. Naeini et al. (2015)."""
+    """ECE = sum_B n_B / n |c_B - a_B|, c_B the mean confidence and a_B the accuracy of a bin. Naeini et al. (2015)."""
     return Binned(levels, WIDTHS, mean_absolute)
 
 
@@ -57,17 +68,17 @@ def smooth_ece(levels: Levels) -> Deviation:
     """Calibration error of the kernel-smoothed residual, at the bandwidth that equals it. Blasiok and Nakkiran (2023).
 
     smECE_s = integral over [0, 1] of |1/n sum_i (y_i - c_i) K_s(t, c_i)| with K_s the Gaussian of deviation s,
-    reflected at 0 and 1; the figure is the s with smECE_s = s. The reflected Gaussian is the heat kernel of an
+    reflected at 0 and 1; the metric is the s with smECE_s = s. The reflected Gaussian is the heat kernel of an
     insulated rod, so smoothing multiplies the m-th cosine coefficient by exp(-(pi m s)^2 / 2).
     """
     return Smoothed(levels)
 
 
 class Smoothed(Deviation):
-    """The residual as masses on the nodes of a grid, seen through a Gaussian as wide as the figure.
+    """The residual as masses on the nodes of a grid, smoothed by a Gaussian as wide as the metric.
 
-    The smoothed error falls as its bandwidth grows, and the figure is where the two meet. So the figure of any masses
-    is at least this one if and only if their error at this bandwidth is.
+    The smoothed error falls as its bandwidth grows, and the metric is where the two are equal. So the metric of any
+    masses is at least this one if and only if their error at this bandwidth is.
 
     Args:
         levels: The responses, (B, K).
@@ -83,25 +94,25 @@ class Smoothed(Deviation):
     def gather(self, levels: Levels) -> Floats:
         return self._on_nodes(levels.residual)
 
-    def figure(self, parts: Floats) -> Floats:
+    def value(self, parts: Floats) -> Floats:
         width = _fixed_point(self._coefficients(parts))
         return np.where(self._levels.total > 0, width, np.nan)
 
-    def seen(self, parts: Floats) -> Floats:
+    def transform(self, parts: Floats) -> Floats:
         curve: Floats = dct(self._coefficients(parts) * _damping(self._bandwidth), type=1)
         return curve
 
-    def size(self, seen: Floats) -> Floats:
-        return _mean_absolute(seen)
+    def norm(self, transformed: Floats) -> Floats:
+        return _mean_absolute(transformed)
 
     @property
-    def most(self) -> Floats:
-        most: Floats = self._on_nodes(self._levels.count)[0]
-        return most
+    def bound(self) -> Floats:
+        bound: Floats = self._on_nodes(self._levels.count)[0]
+        return bound
 
     @cached_property
     def _bandwidth(self) -> Floats:
-        return self.figure(self.gather(self._levels))
+        return self.value(self.gather(self._levels))
 
     def _on_nodes(self, column: Floats) -> Floats:
         """A sum of each level (B, K) shared by the two nodes beside its confidence, (B, CELLS + 1)."""
@@ -125,20 +136,20 @@ def _fixed_point(coefficients: Floats) -> Floats:
     """The deviation at which the smoothed error equals it, (B,), by false position with Illinois steps.
 
     The error falls and the deviation rises, so their difference has one root and a slope of at least 1: where the
-    difference is small, the root is as near.
+    difference is small, the root is equally near.
     """
     low, high = np.zeros(len(coefficients)), np.ones(len(coefficients))
     above, below = _smoothed_error(coefficients, low) - low, _smoothed_error(coefficients, high) - high
     side = np.zeros(len(coefficients))
     at = low
     for _ in range(MOST_STEPS):
-        apart = above - below
-        at = np.divide(low * -below + high * above, apart, out=(low + high) / 2, where=apart > 0)
+        span = above - below
+        at = np.divide(low * -below + high * above, span, out=(low + high) / 2, where=span > 0)
         gap = _smoothed_error(coefficients, at) - at
         if np.all(np.abs(gap) < PRECISION):
             break
         rises = gap > 0
-        # An end that stays twice weighs half, or it would stay for ever.
+        # An end that stays twice weighs half (Illinois), or it would stay for ever.
         below = np.where(rises, np.where(side > 0, below / 2, below), gap)
         above = np.where(rises, gap, np.where(side < 0, above / 2, above))
         low, high = np.where(rises, at, low), np.where(rises, high, at)
@@ -161,3 +172,57 @@ def _mean_absolute(curve: Floats) -> Floats:
     height = np.abs(curve)
     error: Floats = (height.sum(-1) - (height[:, 0] + height[:, -1]) / 2) / CELLS
     return error
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Mean confidence and accuracy of each bin that is not empty, in ascending order.
+
+    Args:
+        confidence: Mean confidence of the bin.
+        accuracy: Mean outcome of the bin.
+        count: Responses in the bin.
+        low: Lower end of the interval of the accuracy.
+        high: Upper end of it.
+    """
+
+    confidence: Floats
+    accuracy: Floats
+    count: Floats
+    low: Floats
+    high: Floats
+
+    @property
+    def ece(self) -> float:
+        """The expected calibration error with these bins; NaN without a response."""
+        return float(mean_absolute(self.count * (self.confidence - self.accuracy), self.count))
+
+
+def reliability_curve(
+    confidence: ArrayLike,
+    correct: ArrayLike,
+    binning: Binning = WIDTHS,
+    level: float = 0.95,
+    absent: AbsentPolicy = WrongAndUnsure(),
+) -> Reliability:
+    """Accuracy against confidence per bin, with Wilson's (1927) interval; empty without a response.
+
+    The interval takes the responses of a bin as independent: with several samples per question it is too narrow.
+    """
+    levels = Rows(confidence, correct, absent).once()
+    count, credit, residual = (
+        column[0] for column in binning.sums(levels, levels.count, levels.credit, levels.residual)
+    )
+    filled = count > 0
+    count, accuracy = count[filled], credit[filled] / count[filled]
+    low, high = wilson_interval(accuracy, count, level)
+    return Reliability(accuracy + residual[filled] / count, accuracy, count, low, high)
+
+
+def wilson_interval(share: Floats, count: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
+    """Interval of a share observed in `count` trials, which never leaves [0, 1]. Wilson (1927)."""
+    z = float(ndtri((1 + level) / 2))
+    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    # At 0 and 1 the ends are exactly those, but for rounding.
+    return np.where(share == 0, 0.0, centre - half), np.where(share == 1, 1.0, centre + half)

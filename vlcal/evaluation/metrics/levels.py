@@ -1,4 +1,4 @@
-"""Everything that metrics need of many resamples at once: how often each distinct confidence was right."""
+"""Sums over the distinct confidences, for many resamples at once: all that a metric needs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlcal.evaluation.metrics.absent import AbsentPolicy, WrongAndUnsure
-from vlcal.evaluation.metrics.judged import check_unit
+from vlcal.errors import UserError
+from vlcal.evaluation.metrics.responses import AbsentPolicy, WrongAndUnsure, check_unit
 
 Floats = NDArray[np.float64]
-RIGHT = 0.5  # Where a figure needs a class, an outcome in between counts as right from here on.
+RIGHT = 0.5  # where a metric needs a class, an outcome of at least this counts as right
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Levels:
         count: Responses with that confidence whose outcome is known, (B, K).
         credit: Sum of their outcomes, (B, K).
         square: Sum of their squared outcomes, (B, K); equal to `credit` unless some are partly right.
-        right: How many of them count as right (outcome at least 0.5), (B, K).
+        right: How many of them count as right (outcome at least `RIGHT`), (B, K).
         kept: Responses with that confidence, whether or not the outcome is known, (B, K).
         stated: How many of `kept` were stated by the model and not filled in, (B, K).
         asked: All responses, with and without a confidence, (B,).
@@ -50,7 +50,7 @@ class Levels:
 
     @cached_property
     def residual(self) -> Floats:
-        """Sum of confidence minus outcome, (B, K): positive where too sure."""
+        """Sum of confidence minus outcome, (B, K): positive where overconfident."""
         return self.count * self.value - self.credit
 
     @cached_property
@@ -70,12 +70,12 @@ class Levels:
 
 
 class Rows:
-    """Responses sorted by confidence, from which sums per level are had for any weights.
+    """Responses sorted by confidence, for sums per level with any weights.
 
     Args:
-        confidence: In [0, 1], NaN where absent.
+        confidence: In [0, 1] after the absent policy; NaN where absent.
         correct: In [0, 1], NaN where unknown.
-        absent: What a response without a confidence counts as.
+        absent: How a response without a confidence is scored.
         drawn_with: For each response the column of the weights that counts it; each has its own by default.
     """
 
@@ -88,13 +88,13 @@ class Rows:
     ) -> None:
         stated, outcome = np.asarray(confidence, np.float64), np.asarray(correct, np.float64)
         if stated.ndim != 1 or stated.shape != outcome.shape:
-            raise ValueError(
+            raise UserError(
                 f"`correct` must be a flat array with one outcome per confidence; got {outcome.shape} for "
                 f"{stated.shape}."
             )
-        check_unit("confidence", stated)
         check_unit("correct", outcome)
         filled, scored = absent(stated, outcome)
+        check_unit("confidence", filled)  # after the policy, which may turn scores of another scale into ranks
         place = np.arange(len(filled)) if drawn_with is None else drawn_with
         self._width = int(place.max(initial=-1)) + 1
         # NaN sorts to the end.
@@ -110,12 +110,12 @@ class Rows:
             "kept": np.ones(len(order)),
             "stated": (~np.isnan(stated[order])).astype(np.float64),
         }
-        # Most are equal to one before them, and every sum costs a pass over all responses of all draws.
+        # Most columns equal an earlier one, and every sum costs a pass over all responses of all draws.
         self._distinct: list[Floats] = []
         self._which: dict[str, int] = {}
         for name, column in columns.items():
-            found = (at for at, seen in enumerate(self._distinct) if np.array_equal(seen, column))
-            self._which[name] = next(found, len(self._distinct))
+            equal = (at for at, other in enumerate(self._distinct) if np.array_equal(other, column))
+            self._which[name] = next(equal, len(self._distinct))
             if self._which[name] == len(self._distinct):
                 self._distinct.append(column)
 
@@ -135,7 +135,7 @@ class Rows:
 
 def segment_sums(values: Floats, starts: NDArray[np.intp]) -> Floats:
     """Sums of `values` (B, n) from each start to the next, (B, segments); starts ascend without repeats from 0."""
-    if len(starts) == values.shape[-1]:  # each for itself, or none at all
+    if len(starts) == values.shape[-1]:  # segments of one value each, or none at all
         return values
     sums: Floats = np.add.reduceat(values, starts, axis=-1)
     return sums

@@ -1,13 +1,12 @@
-"""Proper scores: smallest, in expectation, for whoever states the true probability."""
+"""Proper scores: smallest in expectation for the true probability."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from vlcal.evaluation.metrics.binning import Nearest
-from vlcal.evaluation.metrics.deviation import Binned, Deviation, mean_square
 from vlcal.evaluation.metrics.levels import Floats, Levels, ratio
-from vlcal.evaluation.metrics.metric import Better, deviation_metric, metric
+from vlcal.evaluation.metrics.metric import Better, Binned, Deviation, deviation_metric, mean_square, metric
 
 FLOOR = 1e-3  # smallest probability that the log loss charges, as in `scores.LogScore`
 
@@ -36,13 +35,13 @@ def brier_reliability(levels: Levels) -> Deviation:
 def brier_resolution(levels: Levels) -> Deviation:
     """Spread of the accuracies of the bins, mean of (accuracy of the bin - accuracy)^2. Murphy (1973).
 
-    Where a bin holds different confidences, their spread inside it is counted in, so that the three terms always add
-    up to the Brier score: the generalised resolution of Stephenson, Coelho and Jolliffe (2008).
+    Where a bin holds different confidences, their spread inside it is included, so that the three terms always add up
+    to the Brier score: the generalised resolution of Stephenson, Coelho and Jolliffe (2008).
     """
     accuracy = ratio(levels.credit.sum(-1), levels.total)[:, None]
     between = Binned(levels, HUNDREDTHS, mean_square, accuracy)
     both = brier_reliability.of(levels) + brier_uncertainty.of(levels) - brier.of(levels)
-    return Binned(levels, HUNDREDTHS, mean_square, accuracy, both - between.figure(between.gather(levels)))
+    return Binned(levels, HUNDREDTHS, mean_square, accuracy, both - between.value(between.gather(levels)))
 
 
 @metric("Brier uncertainty", Better.NEITHER, "variance of the outcome, accuracy (1 - accuracy)", high=0.25)

@@ -1,37 +1,51 @@
-"""Every metric of the table, in the order in which tables show them."""
+"""Every metric by its name, in the order in which tables show them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from vlcal.evaluation.metrics import calibration, outcome, proper, ranking, selective, spread
-from vlcal.evaluation.metrics.metric import Metric
-
-_ORDER = (
-    outcome.accuracy,
-    outcome.mean_confidence,
-    outcome.overconfidence,
-    calibration.ece_equal_width,
-    calibration.ece_equal_mass,
-    calibration.ece_per_value,
-    calibration.smooth_ece,
-    calibration.mce,
-    calibration.rmsce,
-    proper.brier,
-    proper.brier_reliability,
-    proper.brier_resolution,
-    proper.brier_uncertainty,
-    proper.log_loss,
-    ranking.auroc,
-    ranking.auprc,
-    selective.aurc,
-    selective.e_aurc,
-    selective.augrc,
-    selective.coverage_at_risk_10,
-    spread.distinct_values,
-    spread.value_entropy,
-    outcome.parse_rate,
+from vlcal.evaluation.metrics.calibration import ece_equal_mass, ece_equal_width, ece_per_value, mce, rmsce, smooth_ece
+from vlcal.evaluation.metrics.descriptive import (
+    accuracy,
+    distinct_values,
+    mean_confidence,
+    overconfidence,
+    parse_rate,
+    value_entropy,
 )
+from vlcal.evaluation.metrics.metric import Metric
+from vlcal.evaluation.metrics.proper import brier, brier_reliability, brier_resolution, brier_uncertainty, log_loss
+from vlcal.evaluation.metrics.ranking import augrc, auprc, aurc, auroc, coverage_at_risk_10, e_aurc
 
-METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ORDER})
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            accuracy,
+            mean_confidence,
+            overconfidence,
+            ece_equal_width,
+            ece_equal_mass,
+            ece_per_value,
+            smooth_ece,
+            mce,
+            rmsce,
+            brier,
+            brier_reliability,
+            brier_resolution,
+            brier_uncertainty,
+            log_loss,
+            auroc,
+            auprc,
+            aurc,
+            e_aurc,
+            augrc,
+            coverage_at_risk_10,
+            distinct_values,
+            value_entropy,
+            parse_rate,
+        )
+    }
+)
+"""Every metric of the table by name, in the order in which tables show them."""

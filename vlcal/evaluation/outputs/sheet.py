@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vlcal.errors import UserError
+from vlcal.json_rows import Place, json_rows
+
 HEAD = 4096  # bytes that are enough to tell what a file is
 DELIMITERS = "\t,;"
+
+
+class NotOutputs(UserError):  # noqa: N818 - a kind of file, which a folder leaves out and goes on
+    """A file without outputs of a model: no table, or a table of something else."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +29,13 @@ class Sheet:
     Args:
         path: The file, for messages.
         columns: Values of each column, one per row.
-        rows: The number of each row: its line in JSON Lines, otherwise counted from 1 below the header.
+        rows: The place of each row: its line or key in JSON, otherwise counted from 1 below the header. Rows
+            that another rank wrote name their file too.
     """
 
     path: Path
     columns: Mapping[str, Sequence[Any]]
-    rows: Sequence[int]
+    rows: Sequence[Place]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -37,15 +44,21 @@ class Sheet:
         """The cells of a column, or of a field of the JSON objects in it: `average.score`."""
         column, *inside = [name] if name in self.columns else name.split(".")
         if column not in self.columns:
-            raise ValueError(f"{self.path}: column `{name}` is not there; it has {', '.join(self.columns)}.")
+            raise NotOutputs(f"{self.path}: column `{name}` is not there; it has {', '.join(self.columns)}.")
         cells = self.columns[column]
         for part in inside:
             cells = [cell.get(part) if isinstance(cell, Mapping) else None for cell in cells]
         return cells
 
-    def refusal(self, row: int, name: str, why: str) -> ValueError:
+    def where(self, name: str, value: str) -> Sheet:
+        """The rows with that value in a column."""
+        kept = [row for row, cell in enumerate(self[name]) if str(cell) == value]
+        columns = {column: [cells[row] for row in kept] for column, cells in self.columns.items()}
+        return Sheet(self.path, columns, [self.rows[row] for row in kept])
+
+    def refusal(self, row: int, name: str, why: str) -> UserError:
         """The error that names file, row and column."""
-        return ValueError(f"{self.path}, row {self.rows[row]}, column `{name}`: {why}")
+        return UserError(f"{self.path}, row {self.rows[row]}, column `{name}`: {why}")
 
 
 class SheetFormat(ABC):
@@ -60,12 +73,12 @@ class SheetFormat(ABC):
         """The whole table.
 
         Raises:
-            ValueError: If it is damaged; names the row.
+            UserError: If it is damaged; names the row.
         """
 
 
 class Parquet(SheetFormat):
-    """Parquet; nested and binary columns, such as images, are left where they are."""
+    """Parquet; columns with binary content, such as images, are left where they are."""
 
     def recognises(self, path: Path, head: bytes) -> bool:
         return head.startswith(b"PAR1")
@@ -75,15 +88,14 @@ class Parquet(SheetFormat):
             import pyarrow as pa
             import pyarrow.parquet as pq
         except ImportError as error:
-            raise ValueError(f"{path}: reading parquet needs pyarrow. Install it: pip install pyarrow") from error
+            raise UserError(f"{path}: reading parquet needs pyarrow. Install it: pip install pyarrow") from error
 
         try:
-            schema = pq.read_schema(path)
-            flat = [field.name for field in schema if not (pa.types.is_nested(field.type) or _is_binary(field.type))]
-            table = pq.read_table(path, columns=flat)
+            plain = [field.name for field in pq.read_schema(path) if not _holds_binary(field.type)]
+            table = pq.read_table(path, columns=plain)
         except pa.ArrowException as error:
-            raise ValueError(f"{path}: damaged parquet: {error}. Write the file again.") from error
-        return Sheet(path, {name: table.column(name).to_pylist() for name in flat}, range(1, table.num_rows + 1))
+            raise UserError(f"{path}: damaged parquet: {error}. Write the file again.") from error
+        return Sheet(path, {name: table.column(name).to_pylist() for name in plain}, range(1, table.num_rows + 1))
 
 
 class Excel(SheetFormat):
@@ -99,7 +111,7 @@ class Excel(SheetFormat):
         try:
             from openpyxl import load_workbook
         except ImportError as error:
-            raise ValueError(f'{path}: reading Excel needs openpyxl. Install it: pip install "vlcal[excel]"') from error
+            raise UserError(f'{path}: reading Excel needs openpyxl. Install it: pip install "vlcal[excel]"') from error
 
         with path.open("rb") as file:  # given a path, it would judge by the suffix
             workbook = load_workbook(file, read_only=True, data_only=True)
@@ -110,36 +122,17 @@ class Excel(SheetFormat):
         return _from_cells(path, [str(name) for name in rows[0]], rows[1:])
 
 
-class JsonArray(SheetFormat):
-    """One JSON array of objects."""
+class Json(SheetFormat):
+    """JSON Lines, an array of objects, or an object that holds them."""
 
     def recognises(self, path: Path, head: bytes) -> bool:
-        return head.lstrip().startswith(b"[")
+        return head.lstrip()[:1] in (b"{", b"[")
 
     def read(self, path: Path) -> Sheet:
-        try:
-            records = json.loads(path.read_text(encoding="utf-8-sig"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}: not JSON: {error}. Write one array of objects.") from error
-        return _from_records(path, enumerate(records, 1))
-
-
-class JsonLines(SheetFormat):
-    """One JSON object a line."""
-
-    def recognises(self, path: Path, head: bytes) -> bool:
-        return head.lstrip().startswith(b"{")
-
-    def read(self, path: Path) -> Sheet:
-        with path.open(encoding="utf-8-sig") as lines:
-            numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
-            return _from_records(path, ((number, self._row(path, number, line)) for number, line in numbered))
-
-    def _row(self, path: Path, number: int, line: str) -> Any:
-        try:
-            return json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, row {number}: not JSON: {error}. Write one JSON object a line.") from error
+        found = json_rows(path)
+        names = dict.fromkeys(name for _, row in found for name in row)
+        columns = {name: [row.get(name) for _, row in found] for name in names}
+        return Sheet(path, columns, [place for place, _ in found])
 
 
 class Delimited(SheetFormat):
@@ -158,57 +151,50 @@ class Delimited(SheetFormat):
         return _from_cells(path, rows[0], [row for row in rows[1:] if row])
 
 
-FORMATS: tuple[SheetFormat, ...] = (Parquet(), Excel(), JsonArray(), JsonLines(), Delimited())
+FORMATS: tuple[SheetFormat, ...] = (Parquet(), Excel(), Json(), Delimited())
 
 
 def read_sheet(path: Path) -> Sheet:
-    """The table in a file: JSON Lines, a JSON array, CSV, TSV, parquet or Excel.
+    """The table in a file: JSON, CSV, TSV, parquet or Excel.
 
     Raises:
-        ValueError: If the file is missing, empty, damaged or something else; names file and row.
+        NotOutputs: If the file is empty or something else.
+        UserError: If it is missing or damaged; names file and row.
     """
     if not path.is_file():
-        raise ValueError(f"`files` must be files with one row per response; {path} is not there.")
+        raise UserError(f"`files` must be files with one row per response, or folders of them; {path} is not there.")
     with path.open("rb") as file:
         head = file.read(HEAD).removeprefix(b"\xef\xbb\xbf")
     found = next((kind for kind in FORMATS if kind.recognises(path, head)), None)
     if found is None:
-        raise ValueError(
-            f"{path} holds no table that can be read. Give JSON Lines, an array of JSON objects, CSV, TSV, parquet "
+        raise NotOutputs(
+            f"{path} holds no table that can be read. Give JSON Lines, JSON with a list of objects, CSV, TSV, parquet "
             "or Excel."
         )
     try:
         sheet = found.read(path)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8: {error}. Write the file again as UTF-8.") from error
+        raise UserError(f"{path}: not UTF-8: {error}. Write the file again as UTF-8.") from error
     if not len(sheet):
-        raise ValueError(f"{path} holds no row, so there is nothing to score.")
+        raise NotOutputs(f"{path} holds no row, so there is nothing to score.")
     return sheet
-
-
-def _from_records(path: Path, records: Iterable[tuple[int, Any]]) -> Sheet:
-    kept, rows = [], []
-    for number, record in records:
-        if not isinstance(record, dict):
-            raise ValueError(f"{path}, row {number}: a JSON object is asked for; got {type(record).__name__}.")
-        kept.append(record)
-        rows.append(number)
-    names = dict.fromkeys(name for record in kept for name in record)
-    return Sheet(path, {name: [record.get(name) for record in kept] for name in names}, rows)
 
 
 def _from_cells(path: Path, names: list[str], rows: Sequence[Sequence[Any]]) -> Sheet:
     names = [name.strip() for name in names]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
-        raise ValueError(f"{path}: column `{twice[0]}` stands twice in the header. Rename one of them.")
+        raise UserError(f"{path}: column `{twice[0]}` stands twice in the header. Rename one of them.")
     for number, row in enumerate(rows, 1):
         if len(row) != len(names):
-            raise ValueError(f"{path}, row {number}: {len(names)} cells are asked for, one per column; got {len(row)}.")
+            raise UserError(f"{path}, row {number}: {len(names)} cells are asked for, one per column; got {len(row)}.")
     return Sheet(path, {name: [row[at] for row in rows] for at, name in enumerate(names)}, range(1, len(rows) + 1))
 
 
-def _is_binary(kind: Any) -> bool:
+def _holds_binary(kind: Any) -> bool:
+    """Whether a type is binary, or a list or struct with something binary in it."""
     import pyarrow as pa
 
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+    inside = [kind.field(place).type for place in range(kind.num_fields)]
+    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    return bool(binary) or any(map(_holds_binary, inside))

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vlcal.evaluation.outputs.column import Floats, number_of
-from vlcal.evaluation.outputs.scale import DeclaredScale, PlainScale, Scale
+from vlcal.errors import UserError
+from vlcal.evaluation.outputs.column import DeclaredScale, Floats, PlainScale, Scale, number_of
 from vlcal.evaluation.outputs.sheet import Sheet
 from vlcal.text import Grammar, parse
 
@@ -64,9 +64,9 @@ class PatternStatement(Statement):
         try:
             self.pattern = re.compile(pattern)
         except re.error as error:
-            raise ValueError(f"`pattern` must be a regular expression; got {pattern!r}: {error}.") from error
+            raise UserError(f"`pattern` must be a regular expression; got {pattern!r}: {error}.") from error
         if not self.pattern.groupindex or not set(self.pattern.groupindex) <= set(GROUPS):
-            raise ValueError(
+            raise UserError(
                 f"`pattern` must name its groups `confidence`, `visual` or `reasoning`, as in (?P<confidence>[0-9]+); "
                 f"got {pattern!r}."
             )

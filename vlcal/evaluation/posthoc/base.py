@@ -1,32 +1,35 @@
-"""What a post-hoc calibrator is: confidences that were stated in, probabilities out."""
+"""What a post-hoc calibrator is, and how it is applied to responses that it was not fitted to."""
 
 from __future__ import annotations
 
-import json
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlcal.evaluation.metrics.judged import check_unit
+from vlcal.errors import UserError
+from vlcal.evaluation.metrics import ScoredResponses
+from vlcal.evaluation.metrics.bootstrap import Clusters
 from vlcal.evaluation.metrics.levels import RIGHT, Floats
+from vlcal.evaluation.metrics.responses import check_unit
 
 Parameters = Mapping[str, list[float]]
 SHARE = "share"
 
 
 class Calibrator(ABC):
-    """Learns from judged responses how often a stated confidence turns out right.
+    """Learns the probability that a response is right from its stated confidence, on labelled responses.
 
-    Rows with a NaN are left out of the fit; an absent confidence (NaN) stays absent in what is predicted. An outcome of
-    at least 0.5 counts as right. Where all responses of a fit are right, or all wrong, nothing tells confidences apart:
-    then every prediction is (right + 1) / (n + 2), Laplace's rule of succession (1814): 0.5 if there is no response.
+    Rows with a NaN are left out of the fit; an absent confidence (NaN) stays absent in the prediction. An outcome of
+    at least 0.5 counts as right. Where all n responses of a fit are right, or all wrong, every prediction is
+    (right + 1) / (n + 2), the rule of succession (Laplace, 1814): 0.5 without a response.
     """
 
     kind: ClassVar[str]
-    """Name in JSON and in reports."""
+    """Name in outputs."""
     features: ClassVar[tuple[str, ...]] = ()
     """What `fit` and `predict` take after the confidence and the outcome."""
 
@@ -38,21 +41,17 @@ class Calibrator(ABC):
         """What was learned.
 
         Raises:
-            ValueError: If nothing was yet.
+            UserError: If it was not fitted yet.
         """
         if self._parameters is None:
-            raise ValueError(f"`{type(self).__name__}` must be fitted before it predicts or is stored; call `fit`.")
+            raise UserError(f"`{type(self).__name__}` must be fitted before it predicts; call `fit`.")
         return self._parameters
 
-    def settings(self) -> dict[str, Any]:
-        """The arguments it was made with, for JSON."""
-        return {}
-
     def fit(self, confidence: ArrayLike, correct: ArrayLike, *features: ArrayLike) -> Self:
-        """Learns from judged responses, and forgets what it learned before.
+        """Learns from labelled responses, and forgets what it learned before.
 
         Raises:
-            ValueError: If the columns differ in length, leave [0, 1], or are more or fewer than it wants.
+            UserError: If the columns differ in length, leave [0, 1], or are more or fewer than it takes.
         """
         stated, outcome, *others = self._columns(confidence, features, correct)
         known = ~np.isnan(stated + outcome)
@@ -67,7 +66,7 @@ class Calibrator(ABC):
         """Probability of being right, (n,); NaN where the confidence is.
 
         Raises:
-            ValueError: If it has not been fitted, or the columns are not those it was fitted to.
+            UserError: If it has not been fitted, or the columns are not those it was fitted to.
         """
         parameters = self.parameters
         stated, *others = self._columns(confidence, features)
@@ -76,20 +75,9 @@ class Calibrator(ABC):
         if SHARE in parameters:
             predicted[present] = parameters[SHARE][0]
         else:
-            found = self._predicted(stated[present], *(other[present] for other in others))
-            predicted[present] = np.clip(found, 0.0, 1.0)
+            probabilities = self._predicted(stated[present], *(other[present] for other in others))
+            predicted[present] = np.clip(probabilities, 0.0, 1.0)
         return predicted
-
-    def to_json(self) -> str:
-        """Kind, settings and what was learned, for `from_json`."""
-        return json.dumps(
-            {"kind": self.kind, "settings": self.settings(), "parameters": dict(self.parameters)}, allow_nan=False
-        )
-
-    def restore(self, parameters: Parameters) -> Self:
-        """Takes over what another one of its kind learned."""
-        self._parameters = {name: [float(value) for value in values] for name, values in parameters.items()}
-        return self
 
     @abstractmethod
     def _fitted(self, confidence: Floats, right: NDArray[np.bool_], *features: Floats) -> Parameters:
@@ -102,14 +90,14 @@ class Calibrator(ABC):
     def _columns(self, confidence: ArrayLike, features: tuple[ArrayLike, ...], *correct: ArrayLike) -> list[Floats]:
         if len(features) != len(self.features):
             wanted = f"`{'`, `'.join(self.features)}` beside" if self.features else "nothing but"
-            raise ValueError(
+            raise UserError(
                 f"`{type(self).__name__}` must be given {wanted} the confidence and the outcome; got {len(features)} "
                 "more."
             )
         columns = [np.asarray(column, np.float64) for column in (confidence, *correct, *features)]
         shapes = {column.shape for column in columns}
         if len(shapes) > 1 or columns[0].ndim != 1:
-            raise ValueError(
+            raise UserError(
                 f"`confidence` and what goes with it must be flat arrays of one length; got {sorted(shapes)}."
             )
         check_unit("confidence", columns[0])
@@ -118,17 +106,31 @@ class Calibrator(ABC):
         return columns
 
 
-class Identity(Calibrator):
-    """The stated confidence as it is, also where all were right: the trained confidence beside the others."""
+def cross_fitted(
+    calibrator: Calibrator, responses: ScoredResponses, folds: int = 5, seed: int = 0, *features: ArrayLike
+) -> Floats:
+    """Probability of being right, (n,), each predicted by a copy fitted to the other folds; NaN stays NaN.
 
-    kind = "identity"
+    Args:
+        calibrator: What is fitted; left as it is.
+        responses: Confidences with their outcomes. All samples of a question of a data set are in the same fold. A
+            response whose outcome is unknown is predicted, and not fitted to.
+        folds: At least 2; no more than there are questions are used.
+        seed: Of the assignment of questions to folds.
+        features: What the calibrator takes beside, as `WithCertainty` the certainty.
 
-    def fit(self, confidence: ArrayLike, correct: ArrayLike, *features: ArrayLike) -> Self:
-        self._columns(confidence, features, correct)
-        return self.restore({})
-
-    def _fitted(self, confidence: Floats, right: NDArray[np.bool_], *features: Floats) -> Parameters:
-        return {}
-
-    def _predicted(self, confidence: Floats, *features: Floats) -> Floats:
-        return confidence
+    Raises:
+        UserError: If `folds` is less than 2.
+    """
+    if folds < 2:
+        raise UserError(f"`folds` must be at least 2, since a fold is predicted by the others; got {folds}.")
+    questions = Clusters(responses.question, responses.dataset)
+    fold = np.random.default_rng(seed).permutation(np.arange(len(questions)) % folds)[questions.of]
+    others = [np.asarray(feature, np.float64) for feature in features]
+    predicted = np.full(len(responses), np.nan)
+    for held_out in range(min(folds, len(questions))):
+        out = fold == held_out
+        fitted = copy.deepcopy(calibrator)
+        fitted.fit(responses.confidence[~out], responses.correct[~out], *(column[~out] for column in others))
+        predicted[out] = fitted.predict(responses.confidence[out], *(column[out] for column in others))
+    return predicted

@@ -1,7 +1,7 @@
 """Calibrators that are a logistic regression: on the logit of the confidence, its logarithms, or with a second feature.
 
 Outcomes are softened as Platt (1999) does, right to (r + 1) / (r + 2) and wrong to 1 / (w + 2) of r right and w wrong,
-so that the fit is finite where a threshold tears right from wrong.
+so that the fit is finite where a threshold separates right from wrong.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Temperature(Calibrator):
 
 
 class Platt(Calibrator):
-    """sigmoid(a logit(c) + b): moves confidences too, and turns them round where the surer are more often wrong.
+    """sigmoid(a logit(c) + b): shifts confidences too, and reverses their order where a < 0.
 
     Platt (1999), on the logit of the confidence.
     """
@@ -53,7 +53,7 @@ class Platt(Calibrator):
 
 
 class Beta(Calibrator):
-    """sigmoid(a log(c) - b log(1 - c) + m) with a, b at least 0: bends the two ends apart, never reorders.
+    """sigmoid(a log(c) - b log(1 - c) + m) with a, b at least 0: each end has its own slope; never reorders.
 
     Kull, Silva Filho and Flach (2017), with the bounds inside the fit.
     """
@@ -71,8 +71,8 @@ class Beta(Calibrator):
 class WithCertainty(Calibrator):
     """sigmoid(a logit(c) + b z + m), z the visual certainty of the response in deviations from its mean.
 
-    Shows what the label-free certainty knows that the stated confidence does not. Any scale of certainty will do; where
-    it is absent (NaN) it counts as the mean.
+    Measures what the label-free certainty adds to the stated confidence. The certainty may have any scale; an absent
+    one (NaN) counts as the mean.
     """
 
     kind: ClassVar[str] = "with_certainty"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.isotonic import IsotonicRegression
+from scipy.optimize import isotonic_regression
 
 from vlcal.evaluation.metrics.binning import EqualWidth
 from vlcal.evaluation.metrics.levels import Floats
@@ -14,26 +14,27 @@ from vlcal.evaluation.posthoc.base import Calibrator, Parameters
 
 
 class Isotonic(Calibrator):
-    """The rising curve that fits best, straight between its steps; outside what was seen, the nearest end.
+    """The non-decreasing f with the least sum of (f(c) - correct)^2, linear between the confidences that were seen.
 
-    Zadrozny and Elkan (2002), scikit-learn's fit. It can predict exactly 0 and 1, which the log loss punishes.
+    Zadrozny and Elkan (2002), by pool adjacent violators. Outside the confidences that were seen it is constant. It
+    can predict exactly 0 and 1, which the log loss punishes.
     """
 
     kind: ClassVar[str] = "isotonic"
 
     def _fitted(self, confidence: Floats, right: NDArray[np.bool_], *features: Floats) -> Parameters:
-        fit = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(confidence, right)
-        return {"at": fit.X_thresholds_.tolist(), "curve": fit.y_thresholds_.tolist()}
+        at, place, count = np.unique(confidence, return_inverse=True, return_counts=True)
+        fit = isotonic_regression(np.bincount(place, right) / count, weights=count)
+        return {"at": at.tolist(), "curve": fit.x.tolist()}
 
     def _predicted(self, confidence: Floats, *features: Floats) -> Floats:
         return np.interp(confidence, self.parameters["at"], self.parameters["curve"])
 
 
 class Histogram(Calibrator):
-    """Share of right responses in the bin of the confidence, bins of equal width with 1.0 in the last.
+    """Share of right responses in the bin of the confidence, (right + centre) / (n + 1); 1.0 is in the last bin.
 
-    Zadrozny and Elkan (2001). The centre of a bin counts as one response more, so a bin nobody was in predicts its
-    centre.
+    Zadrozny and Elkan (2001), with the centre of the bin as one response more: an empty bin predicts its centre.
 
     Args:
         bins: How many, at least 1.
@@ -44,9 +45,6 @@ class Histogram(Calibrator):
     def __init__(self, bins: int = 10) -> None:
         super().__init__()
         self._binning = EqualWidth(bins)
-
-    def settings(self) -> dict[str, Any]:
-        return {"bins": self._binning.bins}
 
     def _fitted(self, confidence: Floats, right: NDArray[np.bool_], *features: Floats) -> Parameters:
         bins, index = self._binning.bins, self._binning.index(confidence)

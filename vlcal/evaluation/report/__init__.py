@@ -1,6 +1,4 @@
-"""The report: one page, Markdown and CSV about one or several prediction files."""
+"""What is shown of scored outputs: tables and numbers as text, and the report as one page, Markdown and CSV.
 
-from vlcal.evaluation.report.runs import Run, load_runs
-from vlcal.evaluation.report.written import write_report
-
-__all__ = ["Run", "load_runs", "write_report"]
+outputs -> `compare` -> `Comparison` -> terminal, JSON, Markdown, CSV, HTML.
+"""

@@ -1,19 +1,22 @@
-"""The responses that the page can show, packed into it."""
+"""The responses and images that the page can show, packed into it."""
 
 from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vlcal.evaluation.report.runs import CONFIDENCES, Run
-from vlcal.evaluation.report.thumbnails import Thumbnails, in_turn
+from vlcal.errors import UserError
+from vlcal.evaluation.metrics.levels import RIGHT
+from vlcal.evaluation.report.runs import Run
 
 MOST_CHARACTERS = 12_000_000  # of the packed texts, so that the page stays below 25 MB
 CONFIDENT, UNSURE = 0.7, 0.3  # from where a response is confident and up to where it is unsure
@@ -21,19 +24,15 @@ IMAGE_RULE = (
     "questions that some run answers wrong and confidently come first, then those it answers right and unsure, those "
     "it answers in a broken form, and the others in the order of the file"
 )
-_FIGURES = (
-    *CONFIDENCES,
-    "correct",
-    "read_right",
-    "reasoned_right",
-    "certainty",
-    "certainty_score",
-    "clearness",
-    "reward",
-)
+_MEASURED = ("certainty", "certainty_score", "clearness", "reward")
 _TEXTS = ("response", "answer")
 _FLAGS = ("well_formed", "truncated")
 Key = tuple[str, str, str, str]
+
+SIDE = 256  # longest side of a thumbnail in pixels
+MOST_IMAGE_CHARACTERS = 9_000_000
+SHARP_SIDE = 128  # up to here an image is stored exactly, since every pixel shows
+PER_QUESTION = 4
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,42 @@ class Samples:
     questions: int
 
 
-def pack_samples(runs: Sequence[Run], truths: Sequence[tuple[str, str]], images: int) -> Samples:
+@dataclass
+class Thumbnails:
+    """Small images as data addresses, equal files once.
+
+    Args:
+        limit: Most questions with images.
+    """
+
+    limit: int
+    addresses: list[str] = field(default_factory=list)
+    _places: dict[Path, int] = field(default_factory=dict)
+    _characters: int = 0
+    _questions: int = 0
+
+    def add(self, paths: Sequence[Path]) -> list[int]:
+        """Places of the images of a question; empty where the limits are reached or no file is there."""
+        if self._questions >= self.limit or self._characters >= MOST_IMAGE_CHARACTERS:
+            return []
+        present = [path for path in paths[:PER_QUESTION] if path.is_file()]
+        self._questions += bool(present)
+        return [self._place(path) for path in present]
+
+    def _place(self, path: Path) -> int:
+        if path not in self._places:
+            address = _address(path)
+            self._places[path] = len(self.addresses)
+            self.addresses.append(address)
+            self._characters += len(address)
+        return self._places[path]
+
+
+def pack_samples(runs: Sequence[Run], images: int) -> Samples:
     """All responses, or those to questions evenly spread over the files, as many as fit.
 
     Args:
         runs: Whose responses.
-        truths: Each kind of confidence with the column it is held against.
         images: Most questions whose images are kept.
     """
     keys = [[_key(run, number) for number in range(len(run))] for run in runs]
@@ -73,7 +102,6 @@ def pack_samples(runs: Sequence[Run], truths: Sequence[tuple[str, str]], images:
     while True:
         chosen = {order[place] for place in np.unique(np.arange(0, len(order), 1 / share).astype(int))}
         content = _content(runs, keys, [key for key in order if key in chosen], shown)
-        content["kinds"] = [{"name": name, "truth": truth} for name, truth in truths]
         packed = _packed(content)
         if len(packed) <= MOST_CHARACTERS:
             break
@@ -81,6 +109,15 @@ def pack_samples(runs: Sequence[Run], truths: Sequence[tuple[str, str]], images:
     kept = sum(len(run["question"]) for run in content["runs"])
     pictured = sum(bool(shown.get(key)) for key in chosen)
     return Samples(packed, "\n".join(pictures.addresses), kept, sum(map(len, runs)), pictured, len(chosen))
+
+
+def in_turn(ranked: Iterable[Iterable[int]]) -> list[int]:
+    """Each number once, in the order of the first ranking, then of the second, and so on.
+
+    >>> in_turn([[3, 1], [1, 2]])
+    [3, 1, 2]
+    """
+    return list(dict.fromkeys(number for ranking in ranked for number in ranking))
 
 
 def _packed(content: Mapping[str, Any]) -> str:
@@ -92,8 +129,8 @@ def _key(run: Run, number: int) -> Key:
     """What makes two responses answers to the same question."""
     row = run.rows[number]
     return (
-        str(run.dataset[number]),
-        str(row.get("id") or run.question[number]),
+        str(run.outputs.dataset[number]),
+        str(row.get("id") or run.outputs.question[number]),
         str(row.get("question") or ""),
         str(row.get("target") or ""),
     )
@@ -103,11 +140,12 @@ def _pictured(
     runs: Sequence[Run], keys: Sequence[Sequence[Key]], order: Sequence[Key], pictures: Thumbnails
 ) -> dict[Key, list[int]]:
     """The places of the images of each question that is shown with some."""
-    paths: dict[Key, list[Any]] = {}
+    paths: dict[Key, list[Path]] = {}
     for run, column in zip(runs, keys, strict=True):
         for key, row in zip(column, run.rows, strict=True):
-            if key not in paths and row.get("images"):
-                paths[key] = [run.path.parent / name for name in row["images"]]
+            images = row.get("images")
+            if key not in paths and images and isinstance(images, list):
+                paths[key] = [run.sheet.path.parent / str(name) for name in images]
     places = {key: place for place, key in enumerate(order)}
     ranked = [ranking for run, column in zip(runs, keys, strict=True) for ranking in _rankings(run, column, places)]
     sorts = [in_turn(ranked[sort::3]) for sort in range(3)]
@@ -117,19 +155,16 @@ def _pictured(
 
 def _rankings(run: Run, column: Sequence[Key], places: Mapping[Key, int]) -> list[list[int]]:
     """Questions answered wrong and confidently, right and unsure, and in a broken form; the extreme ones first."""
-    stated, right = run.column(_stated(run)), run.column("correct") >= 0.5
-    surest = np.argsort(-np.nan_to_num(stated, nan=0.5), kind="stable")
+    responses = run.outputs.judged(next(iter(run.outputs.confidence)))
+    stated, right = responses.confidence, responses.correct >= RIGHT
+    order = np.argsort(-np.nan_to_num(stated, nan=0.5), kind="stable")
     broken = np.array([row.get("well_formed") is False for row in run.rows]) | np.isnan(stated)
     sorts = (
-        [row for row in surest if stated[row] >= CONFIDENT and not right[row]],
-        [row for row in surest[::-1] if stated[row] <= UNSURE and right[row]],
+        [row for row in order if stated[row] >= CONFIDENT and not right[row]],
+        [row for row in order[::-1] if stated[row] <= UNSURE and right[row]],
         np.flatnonzero(broken).tolist(),
     )
     return [[places[column[row]] for row in rows] for rows in sorts]
-
-
-def _stated(run: Run) -> str:
-    return next(name for name in CONFIDENCES if run.has(name))
 
 
 def _content(
@@ -145,25 +180,57 @@ def _content(
     ]
     packed = []
     for run, column in zip(runs, keys, strict=True):
-        rows = [(places[key], row) for key, row in zip(column, run.rows, strict=True) if key in places]
-        packed.append({"name": run.name, "question": [place for place, _ in rows], **_columns(rows)})
+        rows = [row for row, key in enumerate(column) if key in places]
+        about = {"name": run.name, "truths": dict(run.outputs.held_against)}
+        packed.append({**about, "question": [places[column[row]] for row in rows], **_columns(run, rows)})
     return {"questions": questions, "runs": packed}
 
 
-def _columns(rows: Sequence[tuple[int, Mapping[str, Any]]]) -> dict[str, Any]:
-    columns: dict[str, Any] = {name: [_rounded(row.get(name)) for _, row in rows] for name in _FIGURES}
-    columns |= {name: [row.get(name) for _, row in rows] for name in (*_TEXTS, *_FLAGS)}
-    columns["rewards"] = [
-        {name: _rounded(value) for name, value in (row.get("rewards") or {}).items()} or None for _, row in rows
-    ]
-    columns["tokens"] = [_tokens(row.get("vision_tokens")) for _, row in rows]
-    # A column that nobody filled need not travel.
+def _columns(run: Run, rows: Sequence[int]) -> dict[str, Any]:
+    truths = ("correct", "perception_correct", "reasoning_correct")
+    columns: dict[str, list[Any]] = {
+        name: [_rounded(value) for value in run.column(name)[rows].tolist()]
+        for name in (*run.outputs.confidence, *truths, *_MEASURED)
+    }
+    written = [run.rows[row] for row in rows]
+    columns |= {name: [None if row.get(name) is None else str(row[name]) for row in written] for name in _TEXTS}
+    columns |= {name: [row[name] if isinstance(row.get(name), bool) else None for row in written] for name in _FLAGS}
+    columns["rewards"] = [_rewards(row.get("rewards")) for row in written]
+    columns["tokens"] = [_tokens(row.get("vision_tokens")) for row in written]
+    # An empty column need not travel.
     return {name: values for name, values in columns.items() if any(value is not None for value in values)}
 
 
-def _tokens(pieces: Sequence[tuple[str, float | None]] | None) -> list[list[Any]] | None:
-    return None if not pieces else [[text for text, _ in pieces], [_rounded(value) for _, value in pieces]]
+def _rewards(terms: Any) -> dict[str, float | None] | None:
+    return {name: _rounded(value) for name, value in terms.items()} if isinstance(terms, Mapping) and terms else None
+
+
+def _tokens(pieces: Any) -> list[list[Any]] | None:
+    if not isinstance(pieces, list) or not pieces:
+        return None
+    return [[text for text, _ in pieces], [_rounded(value) for _, value in pieces]]
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else round(value, 3)
+
+
+def _address(path: Path) -> str:
+    """The image as a data address: exact where it is small, JPEG where it is a photograph.
+
+    Raises:
+        UserError: If it cannot be decoded; names the file.
+    """
+    from PIL import Image, ImageOps
+
+    content = io.BytesIO()
+    try:
+        with Image.open(path) as image:
+            picture = ImageOps.exif_transpose(image).convert("RGB")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read as an image: {error}. Write the predictions again.") from error
+    sharp = max(picture.size) <= SHARP_SIDE
+    picture.thumbnail((SIDE, SIDE))
+    picture.save(content, format="PNG" if sharp else "JPEG", **({} if sharp else {"quality": 80}))
+    kind = "png" if sharp else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"

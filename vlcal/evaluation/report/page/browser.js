@@ -13,8 +13,8 @@
     sure: ["Confidently wrong", (now) => now.stated >= now.confident && now.right === false],
     unsure: ["Unsure but right", (now) => now.stated !== null && now.stated <= now.unsure && now.right === true],
     unparsed: ["Unparsed", (now) => now.stated === null || now.run.well_formed?.[now.row] === false],
-    misread: ["Misread", (now) => isWrong(now.run.read_right?.[now.row])],
-    misreasoned: ["Read right, reasoned wrong", (now) => isWrong(now.run.reasoned_right?.[now.row]) && !isWrong(now.run.read_right?.[now.row])],
+    misread: ["Misread", (now) => isWrong(now.run.perception_correct?.[now.row])],
+    misreasoned: ["Read correctly, reasoned wrong", (now) => isWrong(now.run.reasoning_correct?.[now.row]) && !isWrong(now.run.perception_correct?.[now.row])],
   };
   const isWrong = (value) => value !== null && value !== undefined && value < 0.5;
 
@@ -30,11 +30,11 @@
   const choice = () => document.querySelector("#choices input:checked").value;
 
   function state(run, row) {
-    const kind = data.kinds[Number(controls.kind.value)];
-    const truth = run[kind.truth]?.[row];
+    const kind = controls.kind.value;
+    const truth = run[run.truths[kind]]?.[row];
     return {
       run, row,
-      stated: run[kind.name]?.[row] ?? null,
+      stated: run[kind]?.[row] ?? null,
       right: truth === null || truth === undefined ? null : truth >= 0.5,
       confident: Number(controls.confident.value),
       unsure: Number(controls.unsure.value),
@@ -139,9 +139,8 @@
     const options = (names) => names.map((name, place) => node("option", { value: String(place) }, name));
     controls.run.append(...options(data.runs.map((run) => run.name)));
     controls.run.value = String(data.runs.length - 1);
-    controls.kind.append(...options(data.kinds.map((kind) => kind.name)));
     const known = (column) => data.runs.some((run) => run[column]);
-    const needed = { misread: "read_right", misreasoned: "reasoned_right" };
+    const needed = { misread: "perception_correct", misreasoned: "reasoning_correct" };
     const kept = Object.entries(CHOICES).filter(([name]) => !needed[name] || known(needed[name]));
     find("choices").append(...kept.map(([name, [label]]) =>
       node("label", {}, node("input", { type: "radio", name: "choice", value: name, checked: name === "all" }),

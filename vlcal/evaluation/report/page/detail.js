@@ -68,7 +68,7 @@ function valueRows(label, value, truth, measured) {
 function valueList(run, row) {
   const at = (name) => run[name]?.[row];
   const list = node("dl", { className: "values" });
-  for (const [name, truth] of [["overall", "correct"], ["visual", "read_right"], ["reasoning", "reasoned_right"]]) {
+  for (const [name, truth] of Object.entries(run.truths)) {
     if (run[name]) list.append(...valueRows(`states ${name}`, at(name), run[truth] ? at(truth) : undefined, false));
   }
   if (run.certainty) list.append(...valueRows("measured visual certainty", at("certainty"), undefined, true));

@@ -1,0 +1,5 @@
+"""Studies to probe."""
+
+from tests.probes.studies import make_study, splitting
+
+__all__ = ["make_study", "splitting"]

@@ -1,0 +1,1 @@
+"""How prompts and completions lie in rows."""

@@ -1,0 +1,1 @@
+"""The memory of a step, estimated before a weight is loaded."""

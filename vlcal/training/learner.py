@@ -1,0 +1,183 @@
+"""From experience to the loss of one update."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from vlcal.errors import UserError
+from vlcal.objectives import (
+    ClippedSurrogate,
+    ConfidenceObjective,
+    NoCorrection,
+    PolicyObjective,
+    Predictions,
+    ReferenceKL,
+    SampledConfidence,
+    SampledReferenceKL,
+    SamplerCorrection,
+)
+from vlcal.parts import fresh_defaults
+from vlcal.policy import AdapterOff, Continuations, EncodedPrompts, MicroBatch, Policy, Reference
+from vlcal.training.reader import ResponseReader
+from vlcal.types import Experience, PolicyUpdate, Responses
+
+
+class Update:
+    """The terms of the loss, and how an experience is cut into updates and passes.
+
+    Args:
+        objective: Term on the tokens of a response.
+        confidence: How the stated confidences are learned.
+        reference_kl: Term that holds the policy close to the reference.
+        reference: What the policy is held close to.
+        correction: What is done about completions that were sampled with other probabilities than are learned on.
+        minibatch_prompts: Prompts whose groups go into one update; fewer than a batch has means several updates.
+        token_budget: Tokens that go through the model at once, prompts and completions together. Memory follows it;
+            what is learned does not. A group that is longer is cut.
+    """
+
+    @fresh_defaults
+    def __init__(
+        self,
+        objective: PolicyObjective = ClippedSurrogate(),
+        confidence: ConfidenceObjective = SampledConfidence(),
+        reference_kl: ReferenceKL = SampledReferenceKL(),
+        reference: Reference = AdapterOff(),
+        correction: SamplerCorrection = NoCorrection(),
+        minibatch_prompts: int = 1_000_000,
+        token_budget: int = 16384,
+    ) -> None:
+        if minibatch_prompts < 1:
+            raise UserError(
+                f"`minibatch_prompts` must be at least 1, or nothing is learned from; got {minibatch_prompts}."
+            )
+        if token_budget < 1:
+            raise UserError(f"`token_budget` must be at least 1 token, or nothing passes; got {token_budget}.")
+        self.objective = objective
+        self.confidence = confidence
+        self.reference_kl = reference_kl
+        self.reference = reference
+        self.correction = correction
+        self.minibatch_prompts = minibatch_prompts
+        self.token_budget = token_budget
+
+    def minibatches(self, prompts: int) -> list[list[int]]:
+        """The prompts of each update, in their order."""
+        size = self.minibatch_prompts
+        return [list(range(start, min(start + size, prompts))) for start in range(0, prompts, size)]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Computes the loss of an update, in as many passes as the token budget asks for.
+
+    Args:
+        policy: What learns.
+        reader: How responses are read: the levels of a confidence, and how two become one.
+        update: The terms of the loss.
+        temperature: The completions were sampled at.
+    """
+
+    policy: Policy
+    reader: ResponseReader
+    update: Update
+    temperature: float
+
+    def passes(self, experience: Experience, encoded: EncodedPrompts) -> Iterator[PolicyUpdate]:
+        """The losses of all passes; they add up to that of the whole, and so do the metrics they are made of.
+
+        A metric that is no part of a loss, such as the share of tokens that were clipped, is averaged alike.
+        """
+        policy_mask = self._policy_mask(experience)
+        totals = self._counts(experience, policy_mask)
+        rollouts = experience.assessment.rollouts
+        completions = Continuations.of(encoded, rollouts.tokens, rollouts.mask)
+        for part in self.policy.micro_batches(completions, self.update.token_budget):
+            held, held_mask = experience.completions(part.rows), policy_mask[part.rows]
+            shares = [own / max(total, 1) for own, total in zip(self._counts(held, held_mask), totals, strict=True)]
+            yield _joined(self._terms(held, self._with_gradient(part, experience), held_mask), shares)
+
+    def _policy_mask(self, experience: Experience) -> Bool[Tensor, "N T"]:
+        """The tokens that the policy objective may move."""
+        rollouts = experience.assessment.rollouts
+        mask = self.policy.scorable_mask(rollouts.tokens, rollouts.mask)
+        return self.update.confidence.policy_mask(mask, experience.assessment.responses)
+
+    def _counts(self, experience: Experience, policy_mask: Bool[Tensor, "N T"]) -> list[int]:
+        """What each term is a mean over."""
+        return [
+            self.update.objective.count(policy_mask),
+            self.update.confidence.count(experience.assessment.responses),
+            self.update.reference_kl.count(policy_mask),
+        ]
+
+    def _with_gradient(self, part: MicroBatch, experience: Experience) -> MicroBatch:
+        """The part with its images encoded anew where the vision tower learns, each pass with a graph of its own."""
+        if self.policy.vision_frozen:
+            return part
+        prompts = experience.assessment.prompts.select(part.prompts)
+        return replace(part, encoded=self.policy.encode(prompts, self.reader.grammar))
+
+    def _terms(self, held: Experience, part: MicroBatch, policy_mask: Bool[Tensor, "n T"]) -> list[PolicyUpdate]:
+        """Every term of the loss of these completions, from one pass of the policy and at most one of the reference."""
+        predicted = self._predicted(self.policy, part)
+        old = held.assessment.evidence.log_probs
+        return [
+            self.update.objective(predicted.log_probs, old, held.advantages, policy_mask),
+            self._confidence_term(held, predicted.hidden),
+            self._reference_term(part, predicted, policy_mask),
+        ]
+
+    def _predicted(self, model: Policy, part: MicroBatch) -> Predictions:
+        scorable_mask = model.scorable_mask(part.tokens, part.mask)
+        return Predictions(model.hidden(part), model.head, part.tokens, scorable_mask, self.temperature)
+
+    def _confidence_term(self, held: Experience, hidden: Float[Tensor, "n T D"]) -> PolicyUpdate:
+        if not self.update.confidence.needs_levels:
+            return PolicyUpdate(loss=hidden.new_zeros(()), stats={})
+        responses, certainty = held.assessment.responses, held.assessment.certainty
+        levels, overall = self.reader.confidence_levels(hidden.device)
+        tokens = self.policy.level_tokens(self.reader.grammar)
+        log_probs = level_log_probs(self.policy, hidden, responses, tokens)
+        return self.update.confidence(log_probs, levels, overall, responses, certainty)
+
+    def _reference_term(
+        self, part: MicroBatch, predicted: Predictions, policy_mask: Bool[Tensor, "n T"]
+    ) -> PolicyUpdate:
+        if not self.update.reference_kl.needs_reference:
+            return PolicyUpdate(loss=predicted.hidden.new_zeros(()), stats={})
+        return self.update.reference_kl(predicted, self._reference(part), policy_mask)
+
+    @torch.no_grad()
+    def _reference(self, part: MicroBatch) -> Predictions:
+        with self.update.reference.model(self.policy) as reference:
+            return self._predicted(reference, part)
+
+
+def level_log_probs(
+    policy: Policy, hidden: Float[Tensor, "N T D"], responses: Responses, levels: Int[Tensor, " L"]
+) -> Float[Tensor, "N 2 L"]:
+    """Log-probabilities of the level tokens, at the visual and at the reasoning confidence.
+
+    0 throughout, with a gradient of 0, where a confidence is absent.
+    """
+    columns = []
+    for span in (responses.spans.visual_confidence, responses.spans.reasoning_confidence):
+        at = hidden[torch.arange(len(hidden), device=hidden.device), span.int().argmax(1)]
+        log_probs = policy.head(at).float().log_softmax(-1)[:, levels]
+        columns.append(log_probs.masked_fill(~span.any(1, keepdim=True), 0.0))
+    return torch.stack(columns, 1)
+
+
+def _joined(updates: Sequence[PolicyUpdate], shares: Sequence[float]) -> PolicyUpdate:
+    """Several losses as one, each weighted by its share; a metric of what has no share is left out."""
+    weighted = list(zip(shares, updates, strict=True))
+    return PolicyUpdate(
+        loss=torch.stack([share * update.loss for share, update in weighted]).sum(),
+        stats={name: share * value for share, update in weighted if share for name, value in update.stats.items()},
+    )

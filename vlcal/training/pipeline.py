@@ -1,0 +1,146 @@
+"""From prompts to experience: the method as a sequence, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from vlcal.advantages import AdvantageEstimator, AdvantageReweighter, GroupStandardized, VisualCertaintyReweighter
+from vlcal.certainty import CertaintyEstimator, KLEntropyCertainty
+from vlcal.errors import UserError
+from vlcal.objectives import SamplerCorrection
+from vlcal.parts import fresh_defaults, load_states, states_of
+from vlcal.perturbations import PatchMask, Perturbation
+from vlcal.policy import UNLIMITED, EncodedPrompts, Policy
+from vlcal.rewards import Reward, combine
+from vlcal.training.measurement import measure
+from vlcal.training.reader import ResponseReader
+from vlcal.training.sampling import SamplingPlan, draw_seed
+from vlcal.types import Assessment, Experience, PromptBatch
+
+
+class Pipeline:
+    """Samples completions, reads them, measures how certain they are of the image, and rewards them.
+
+    Args:
+        reader: Parses completions and checks their answers.
+        rewards: Reward of each name; the names are the log keys.
+        perturbation: Changes the image, once per prompt and copy, for the measure of visual certainty.
+        certainty: Infers visual certainty from the clean and the perturbed pass.
+        advantages: Turns rewards into advantages.
+        reweighter: Moves advantages between the tokens of a response.
+        copies: Perturbed copies per image, `K`; their KLs are averaged.
+    """
+
+    @fresh_defaults
+    def __init__(
+        self,
+        reader: ResponseReader,
+        rewards: Mapping[str, Reward],
+        perturbation: Perturbation = PatchMask(),
+        certainty: CertaintyEstimator = KLEntropyCertainty(),
+        advantages: AdvantageEstimator = GroupStandardized(),
+        reweighter: AdvantageReweighter = VisualCertaintyReweighter(),
+        copies: int = 1,
+    ) -> None:
+        if copies < 1:
+            raise UserError(f"`copies` must be at least 1, the perturbed copies of an image; got {copies}.")
+        self.reader = reader
+        self.rewards = dict(rewards)
+        self.perturbation = perturbation
+        self.certainty = certainty
+        self.advantages = advantages
+        self.reweighter = reweighter
+        self.copies = copies
+
+    @torch.no_grad()
+    def collect(
+        self,
+        policy: Policy,
+        prompts: PromptBatch,
+        encoded: EncodedPrompts,
+        plan: SamplingPlan,
+        correction: SamplerCorrection,
+        budget: int = UNLIMITED,
+    ) -> Experience:
+        """What a step learns from: rollouts, read, measured and rewarded; then their advantages, corrected.
+
+        The reference does not appear: its KL is a term of the loss, and the `Learner` asks it where that is computed.
+        """
+        assessment = self.assess(policy, prompts, encoded, plan, budget)
+        rollouts, evidence = assessment.rollouts, assessment.evidence
+        advantages = self.advantages(assessment.rewards.total, plan.group_size)[:, None] * rollouts.mask
+        reweighted = self.reweighter(advantages, assessment.certainty, assessment.responses)
+        weights = correction(evidence.log_probs, rollouts.log_probs, rollouts.mask)
+        return Experience(assessment, reweighted * weights)
+
+    @torch.no_grad()
+    def assess(
+        self,
+        policy: Policy,
+        prompts: PromptBatch,
+        encoded: EncodedPrompts,
+        plan: SamplingPlan,
+        budget: int = UNLIMITED,
+    ) -> Assessment:
+        """Completions, what they say, how certain they are and what they earn: all that a validation needs.
+
+        Args:
+            policy: What writes, not in training mode: dropout would make the passes over a completion disagree.
+            prompts: The prompts.
+            encoded: The same as the model takes them.
+            plan: How completions are sampled.
+            budget: Tokens that go through the model at once.
+        """
+        rollouts = plan.engine.sample(policy, encoded, plan.group_size, draw_seed(plan.seed, "rollout", *prompts.ids))
+        responses = self.reader.read(policy, prompts, rollouts)
+        perturbed = [
+            policy.encode(self.perturbed(policy, prompts, plan.seed, number), self.reader.grammar)
+            for number in range(self.copies if responses.spans.vision.any() else 0)
+        ]
+        vision, temperature = responses.spans.vision, plan.engine.temperature
+        evidence = measure(policy, encoded, perturbed, rollouts, vision, temperature, budget)
+        certainty = self.certainty(evidence, rollouts, responses)
+        rewards = combine(self.rewards, responses, certainty, plan.group_size)
+        return Assessment(prompts, rollouts, responses, evidence, certainty, rewards)
+
+    def perturbed(self, policy: Policy, prompts: PromptBatch, seed: int, number: int) -> PromptBatch:
+        """The prompts with perturbed images; one draw per prompt, so that a whole group is measured alike."""
+        perturbed = []
+        for name, images in zip(prompts.ids, prompts.images, strict=True):
+            rng = torch.Generator().manual_seed(draw_seed(seed, "perturbation", name, str(number)))
+            perturbed.append(tuple(self.perturbation(image, rng, policy.grid(image)) for image in images))
+        return prompts.with_images(tuple(perturbed))
+
+    @contextmanager
+    def preserve_state(self) -> Iterator[None]:
+        """A context for validation: what parts remember from training is put back afterwards."""
+        before = copy.deepcopy(self.state_dict())
+        try:
+            yield
+        finally:
+            self.load_state_dict(before)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What parts remember between steps, by their names; empty for most pipelines."""
+        return states_of(self._parts())
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let parts remember again; one that was put in since starts with no memory."""
+        load_states(self._parts(), state)
+
+    def _parts(self) -> dict[str, object]:
+        """Every part that a step calls, by its name in a checkpoint."""
+        return {
+            "verifier": self.reader.verifier,
+            "oracle": self.reader.oracle,
+            "perturbation": self.perturbation,
+            "certainty": self.certainty,
+            "advantages": self.advantages,
+            "reweighter": self.reweighter,
+            **{f"rewards.{name}": reward for name, reward in self.rewards.items()},
+        }
