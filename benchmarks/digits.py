@@ -23,6 +23,7 @@ from vlcal.demo import judge, known, reinforce, warm_up
 from vlcal.policy import Continuations, PolicySpec, TransformersEngine
 from vlcal.text import Grammar
 from vlcal.training.reader import ResponseReader
+from vlcal.training.sampling import draw_seed
 
 
 def probe_auroc(folder: Path, scenes: int = 1024) -> float:
@@ -37,9 +38,10 @@ def probe_auroc(folder: Path, scenes: int = 1024) -> float:
     features: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     for name, loader in (("train", data.train_dataloader()), ("test", data.val_dataloader())):
         states, truths = [], []
-        for number, prompts in enumerate(loader):
+        for prompts in loader:
             encoded = policy.encode(prompts, reader.grammar)
-            rollouts = TransformersEngine(48, temperature=0.6, top_p=0.95).sample(policy, encoded, 1, seed=number)
+            seeds = [draw_seed(0, name) for name in prompts.ids]
+            rollouts = TransformersEngine(48, temperature=0.6, top_p=0.95).sample(policy, encoded, 1, seeds)
             said = reader.read(policy, prompts, rollouts)
             with torch.no_grad():
                 hidden = policy.hidden(Continuations.of(encoded, rollouts.tokens, rollouts.mask))

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from transformers import AutoProcessor, GenerationConfig, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-from vlcal.policy.embedded import IMAGE, PAD, PATCH, SPECIAL, write_embedded_model
+from vlcal.policy.embedded import END, IMAGE, PAD, PATCH, SPECIAL, write_embedded_model
 from vlcal.types import PromptBatch
 
 QUESTION = "which of these is the one that"  # of some ten tokens, as the images are most of a prompt
@@ -71,6 +71,7 @@ class Subject:
         write_embedded_model(folder, [" ".join(["", *words])] * 2 + [QUESTION], whole, self.seed)
         processor = AutoProcessor.from_pretrained(folder)
         processor.tokenizer.eos_token = IMAGE
+        processor.chat_template = processor.chat_template.replace(END, "")  # a turn without an end
         processor.image_processor.size = {
             "shortest_edge": TOKEN_PIXELS**2,
             "longest_edge": (LARGEST * TOKEN_PIXELS) ** 2,

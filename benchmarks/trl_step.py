@@ -180,7 +180,7 @@ def _forbid(model: Any, processor: Any) -> None:
     """
     head = model.get_output_embeddings()
     bias = torch.zeros(head.weight.shape[0], dtype=head.weight.dtype, device=head.weight.device)
-    bias[placeholder_tokens(model, processor)] = NEVER
+    bias[placeholder_tokens(model.config, processor)] = NEVER
     head.bias = nn.Parameter(bias, requires_grad=False)
 
 

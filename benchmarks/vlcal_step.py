@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +37,7 @@ from vlcal.policy import (
 from vlcal.policy.engines.base import rollouts
 from vlcal.rewards import AccuracyReward
 from vlcal.text import Grammar
+from vlcal.training.chunks import ChunkedPrompts
 from vlcal.training.learner import Learner, Update
 from vlcal.training.optimization import Optimization
 from vlcal.training.pipeline import Pipeline
@@ -93,9 +94,9 @@ class VlcalStep:
         self.grammar = Grammar(instructions="")
         self.prompts = subject.questions()
         adaptation, reference = ADAPTATIONS[setting.adaptation]
-        reader = _MarkedReader(self.grammar, round(setting.vision_share * subject.completion))
+        reader = MarkedReader(self.grammar, round(setting.vision_share * subject.completion))
         self.module = ReinforcementModule(
-            PolicySpec(str(folder), adaptation, setting.dtype, local_files_only=True),
+            PolicySpec(str(folder), adaptation, setting.dtype),
             Pipeline(reader, {"accuracy": AccuracyReward()}, copies=setting.copies),
             Sampling(subject.group, GroupEngine(subject.completion)),
             Update(
@@ -131,15 +132,14 @@ class VlcalStep:
         pipeline, update = self.module.pipeline, self.module.update
         self.policy.eval()
         with self._measuring():
-            with torch.no_grad():
-                encoded = self.policy.encode(self.prompts, self.grammar)
+            prompts = ChunkedPrompts(self.policy, self.prompts, self.grammar)
             plan = SamplingPlan(_Replay(tokens), self.subject.group, 0)
-            assessment = pipeline.assess(self.policy, self.prompts, encoded, plan, update.token_budget)
+            assessment = pipeline.assess(self.policy, prompts, plan, update.token_budget)
             experience = Experience(assessment, advantages[:, None] * assessment.rollouts.mask)
             learner = Learner(self.policy, pipeline.reader, update, 1.0)
             self.policy.zero_grad()
             with self.clock.part("update"):
-                for part in learner.passes(experience, encoded):
+                for part in learner.passes(experience, prompts, prompts.all):
                     part.loss.backward()
         return {name: weight.grad for name, weight in self.weights().items() if weight.grad is not None}
 
@@ -152,11 +152,12 @@ class VlcalStep:
         """A context in which the passes within `assess` and the update are counted apart."""
         with ExitStack() as patched:
             for owner, name, part in (
-                (vlcal.training.pipeline, "measure", "scoring"),
-                (vlcal.training.measurement, "visual_kl", "perturbed"),
-                (Learner, "_reference", "reference"),
+                (vlcal.training.pipeline, "measure", lambda: "scoring"),
+                (vlcal.training.measurement, "visual_kl", lambda: "perturbed"),
+                (Learner, "_reference", lambda: "reference"),
+                (ChunkedPrompts, "encoded", self._encoding_part),
             ):
-                timed = self.clock.around(getattr(owner, name), lambda part=part: part)
+                timed = self.clock.around(getattr(owner, name), part)
                 patched.enter_context(patch.object(owner, name, timed))
             yield
 
@@ -177,11 +178,9 @@ class VlcalStep:
             (module.sampling.training, "sample", "generation"),
         ):
             setattr(owner, name, clock.around(getattr(owner, name), lambda part=part: part))
-        encode = clock.around(self.policy.encode, self._encoding_part)
-        self.policy.encode = encode  # type: ignore[method-assign]
 
     def _encoding_part(self) -> str:
-        return "perturbed" if self.clock.current == "perturbed" else "generation"
+        return "update" if self.clock.current == "update" else "generation"
 
     def _trainer(self) -> lightning.Trainer:
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -213,7 +212,7 @@ class _Clocked(lightning.Callback):
         self._open.close()
 
 
-class _MarkedReader(ResponseReader):
+class MarkedReader(ResponseReader):
     """Reads what a random model wrote, then takes its first tokens for the vision part, and some answers for right.
 
     Args:
@@ -248,7 +247,7 @@ class _Replay(RolloutEngine):
         super().__init__()
         self.tokens = tokens
 
-    def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seed: int) -> Rollouts:
+    def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seeds: Sequence[int]) -> Rollouts:
         """The completions."""
         log_probs = torch.zeros(self.tokens.shape, device=self.tokens.device)
         return rollouts(policy, self.tokens, log_probs, group_size)

@@ -107,14 +107,10 @@ def replay(grammar: Grammar) -> Callable[..., RolloutEngine]:
             super().__init__()
             self.texts = tuple(texts)
 
-        def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seed: int) -> Rollouts:
-            tokenizer = policy.tokenizer
-            rows = [
-                torch.tensor([*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id])
-                for text in self.texts
-            ]
+        def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seeds: Sequence[int]) -> Rollouts:
+            rows = [torch.tensor([*policy.response_tokens(text), policy.end_tokens[0]]) for text in self.texts]
             lengths = torch.tensor([len(row) for row in rows])
-            tokens = pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id)
+            tokens = pad_sequence(rows, batch_first=True, padding_value=policy.pad_token_id)
             mask = torch.arange(tokens.shape[1]) < lengths[:, None]
             return Rollouts(
                 tokens=tokens,

@@ -17,10 +17,10 @@ PACKAGE = Path(__file__).parents[1] / "vlcal"
 # A new module directly below vlcal/ takes its place here.
 PARTS = {"perturbations", "certainty", "verifiers", "rewards", "advantages", "objectives"}
 TOP = {"modules", "data", "callbacks", "probes"}
-COMMANDS = {"cli", "commands", "demo", "__main__"}
+COMMANDS = {"cli", "commands", "demo", "api", "__init__", "__main__"}
 LAYERS: list[set[str]] = [
     {"errors", "parts"},
-    {"files", "json_rows"},
+    {"files", "json_rows", "recipe"},
     {"functional"},
     {"types", "text"},
     {"scores"},
@@ -29,6 +29,7 @@ LAYERS: list[set[str]] = [
     {"policy"},
     {"training"},
     TOP,
+    {"inference"},  # a trained model from its folder, and what it answers
     COMMANDS,
 ]
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
@@ -161,6 +162,18 @@ def docstring_violations(tree: ast.Module, package: Path, path: Path) -> Iterato
                 yield f"{file}:{node.lineno}: `{kind.name}.{node.name}` has no docstring"
 
 
+def default_violations(tree: ast.Module, package: Path, path: Path) -> Iterator[str]:
+    """Constructors whose default is made once, for all instances: what one of them changes, all have changed."""
+    if unit_of(package, path) == "evaluation":  # no config makes what is there
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            defaults = [*node.args.defaults, *(each for each in node.args.kw_defaults if each)]
+            marks = {mark.id for mark in node.decorator_list if isinstance(mark, ast.Name)}
+            if any(isinstance(each, ast.Call) for each in defaults) and "fresh_defaults" not in marks:
+                yield f"{path.relative_to(package).as_posix()}:{node.lineno}: a default part without `fresh_defaults`"
+
+
 def cycle_violations(trees: dict[Path, ast.Module], package: Path) -> Iterator[str]:
     """Units that import each other in a circle, files that do, and files that import from their own package.
 
@@ -208,7 +221,10 @@ def folder_violations(trees: dict[Path, ast.Module], package: Path) -> Iterator[
 def violations(package: Path) -> list[str]:
     """Everything in a package that breaks the architecture, as `file:line: what`."""
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(package.rglob("*.py"))}
-    checks = (import_violations, size_violations, conduct_violations, doctest_violations, docstring_violations)
+    checks = (
+        *(import_violations, size_violations, conduct_violations),
+        *(doctest_violations, docstring_violations, default_violations),
+    )
     found = [line for path, tree in trees.items() for check in checks for line in check(tree, package, path)]
     # One statement may import several names from the wrong place.
     return [*dict.fromkeys(found), *cycle_violations(trees, package), *folder_violations(trees, package)]
@@ -262,6 +278,7 @@ def test_the_package_keeps_its_architecture() -> None:
         ("types.py", "try: f()\nexcept: pass", "types.py:2: except that swallows anything"),
         ("types.py", "try: f()\nexcept (KeyError, Exception): pass", "types.py:2: except that swallows anything"),
         ("types.py", "class A(ABC):\n    def __call__(self): ...", "types.py:2: `A.__call__` has no docstring"),
+        ("policy/spec.py", "class A:\n    def __init__(self, b=B()): ...", "spec.py:2: a default part without `fresh"),
         ("functional/masked.py", "def masked_mean(): ...", "functional/masked.py:1: `masked_mean` has no doctest"),
     ],
 )

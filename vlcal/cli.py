@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Callable
@@ -17,9 +18,11 @@ from vlcal.errors import UserError, causes
 
 ABOUT = "Teaches vision-language models to say how sure they are of what they see and of what they conclude."
 COMMANDS = {
+    "ask": "Put a question about an image, or a file of them, to a trained model; answer or abstain at a chosen risk.",
     "demo": "Teach the embedded model to state calibrated confidences about real handwriting, on the CPU.",
     "doctor": "Check a config, its data and the memory it needs before hours are spent on it.",
     "export": "Write what a run learned as an ordinary checkpoint folder.",
+    "init": "Look at a folder or file of your own questions and write a config for it.",
     "report": "Write a report about prediction files: one HTML page, Markdown and CSV.",
     "score": "Score the confidences in files, whoever wrote them.",
 }
@@ -39,11 +42,18 @@ def run_command(name: str, args: list[str]) -> None:
     if [*get_type_hints(function)] == ["args", "return"]:
         function(args)
     else:
-        function(**vars(command_parser(name).parse_args(args)))
+        given = vars(command_parser(name).parse_args(args))
+        function(*[given.pop(placed) for placed in positional(function)], **given)
+
+
+def positional(function: Callable[..., None]) -> list[str]:
+    """The parameters of a command that stand behind its name: those that Python takes by position alone."""
+    parameters = inspect.signature(function).parameters
+    return [name for name, each in parameters.items() if each.kind is each.POSITIONAL_ONLY]
 
 
 def command_parser(name: str) -> ArgumentParser:
-    """The parser of a command: a list of files stands behind its name, everything else is an option."""
+    """The parser of a command: positional parameters and a list of files stand behind its name, options elsewhere."""
     function = command(name)
     about = docstring_parser.parse(function.__doc__ or "")
     parser = ArgumentParser(prog=f"vlcal {name}", description=COMMANDS[name], allow_abbrev=False, exit_on_error=False)
@@ -51,7 +61,12 @@ def command_parser(name: str) -> ArgumentParser:
     for described in about.params:
         if described.arg_name in files:
             parser.add_argument(described.arg_name, nargs="+", type=Path, help=described.description)
-    parser.add_function_arguments(function, as_group=False, skip=files)
+    described_as = {one.arg_name: one.description for one in about.params}
+    hints, signature = get_type_hints(function), inspect.signature(function).parameters
+    for placed in positional(function):
+        optional = signature[placed].default is None
+        parser.add_argument(placed, nargs="?" if optional else None, type=hints[placed], help=described_as[placed])
+    parser.add_function_arguments(function, as_group=False, skip=files | {*positional(function)})
     return parser
 
 
@@ -73,8 +88,7 @@ def main(args: list[str] | None = None) -> None:
         # jsonargparse raises another error from what a part refused while it was made.
         refusal = next((one for one in causes(error) if isinstance(one, UserError)), None)
         if refusal is not None:
-            # A worker of a DataLoader hands its error over as text, the traceback ahead of the message.
-            sys.exit(f"vlcal: error: {str(refusal).rpartition(f'{UserError.__module__}.{UserError.__name__}: ')[2]}")
+            sys.exit(f"vlcal: error: {refusal}")
         raise
 
 

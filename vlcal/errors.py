@@ -9,7 +9,18 @@ class UserError(ValueError):
     """A setting, a file or a row is not what it must be; the message names it, the rule, what came and the way out.
 
     It ends a command with its message alone. Any other error is a fault of the program and keeps its traceback.
+
+    Args:
+        message: One line. A worker of a DataLoader hands its error over as text, the traceback ahead of the message; of
+            that the message is taken.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.rpartition(f"{UserError.__module__}.{UserError.__name__}: ")[2].strip())
+
+
+class NonFiniteError(UserError):
+    """Numbers of a pass are NaN or infinite. A training step that meets them is skipped; anything else ends."""
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

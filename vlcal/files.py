@@ -39,6 +39,10 @@ class AtomicFile:
             content = content.encode("utf-8", errors="backslashreplace")
         self._file.write(content)
 
+    def flush(self) -> None:
+        """Hand what was written so far to the system, as writers of archives ask."""
+        self._file.flush()
+
     def publish(self) -> None:
         """Move the complete file to its final place."""
         try:
@@ -66,6 +70,18 @@ class AtomicFile:
             self.publish()
         else:
             self.discard()
+
+
+def leaves(folder: Path, name: str) -> bool:
+    """Whether a name in a file from elsewhere points out of a folder, by `..` or as an absolute path.
+
+    Links are not followed: those within the folder are its owner's.
+
+    >>> [leaves(Path("data"), name) for name in ("a.png", "b/../a.png", "../a.png", "/etc/passwd")]
+    [False, False, True, True]
+    """
+    whole = folder.absolute()
+    return not Path(os.path.normpath(whole / name)).is_relative_to(os.path.normpath(whole))
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -45,7 +45,7 @@ def _values(path: Path, text: str) -> Iterator[tuple[Place, Any]]:
         line += text.count("\n", end, start)
         try:
             value, end = decoder.raw_decode(text, start)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # no JSON, a number of thousands of digits, or nested too deep
             rule = "Write one JSON object a line, an array of objects, or an object of them"
             raise UserError(f"{path}, row {line}: not JSON: {error}. {rule}.") from error
         yield line, value

@@ -1,4 +1,4 @@
-"""What the parts of every family share: defaults that are never shared, and a declared memory."""
+"""What the parts of every family share: defaults that are never shared, settings to read back, a declared memory."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import wraps
+from pathlib import PurePath
 from typing import Any, TypeVar, cast
 
 Constructor = TypeVar("Constructor", bound=Callable[..., None])
+PLAIN = (bool, int, float, str, type(None))
 
 
 def fresh_defaults(constructor: Constructor) -> Constructor:
@@ -28,6 +30,35 @@ def fresh_defaults(constructor: Constructor) -> Constructor:
         constructor(*args, **kwargs, **own)
 
     return cast(Constructor, construct)
+
+
+def settings_of(name: str, part: object) -> dict[str, Any]:
+    """What a part was made with, as plain values by dotted names: `name` is its class, `name.rank` one of its settings.
+
+    Read back from the attributes that a part keeps its settings in, named as its constructor names them; a setting that
+    it keeps elsewhere is left out.
+
+    >>> settings_of("score", [0.5, None]), settings_of("scores", {"a": 1})
+    ({'score': [0.5, None]}, {'scores.a': 1})
+    """
+    if isinstance(part, PLAIN):
+        return {name: part}
+    if isinstance(part, list | tuple) and all(isinstance(value, PLAIN) for value in part):
+        return {name: [*part]}
+    if isinstance(part, PurePath):
+        return {name: str(part)}
+    found: dict[str, Any] = {}
+    if isinstance(part, list | tuple):
+        held: Mapping[Any, Any] = dict(enumerate(part))
+    elif isinstance(part, Mapping):
+        held = part
+    else:
+        found[name] = f"{type(part).__module__}.{type(part).__qualname__}"
+        named = inspect.signature(type(part)).parameters if inspect.isfunction(type(part).__init__) else ()
+        held = {key: getattr(part, key) for key in named if hasattr(part, key)}
+    for key, value in held.items():
+        found |= settings_of(f"{name}.{key}", value)
+    return found
 
 
 class Stateful(ABC):

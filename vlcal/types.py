@@ -94,7 +94,7 @@ class Rollouts:
         tokens: Completion tokens, end token included, padded on the right.
         mask: True on every token the policy chose, the end token included.
         log_probs: Log-probability each token was sampled with, at the temperature in force, in nats.
-        texts: The completions as text, without end and padding tokens.
+        texts: The responses: what the prompt has opened of them, then the completions without end and padding tokens.
         truncated: True where the completion hit the length limit before its end token.
         group_size: Completions per prompt, `G`.
     """
@@ -169,7 +169,7 @@ class Evidence:
         log_probs: Log-probability of the token given the clean image, at the temperature it was sampled with.
         entropy: Entropy of the full next-token distribution given the clean image.
         visual_kl: KL of that distribution from the one given a perturbed image, over the full vocabulary,
-            averaged over the perturbed copies.
+            averaged over the perturbed copies; NaN throughout a response with nothing to perturb.
     """
 
     log_probs: Float[Tensor, "N T"]
@@ -183,7 +183,7 @@ class Certainty:
 
     Args:
         token: Soft label of each token in [0, 1]; 0.5, which means nothing either way, outside the vision part.
-        response: Soft label of each response in [0, 1]; NaN where the response has no vision part.
+        response: Soft label of each response in [0, 1]; NaN where there is no vision part or nothing to see.
         score: What `response` was made from before it was normalised; comparable between batches.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokenizer, GenerationConfig, ProcessorMixin
 
 from vlcal.cli import main
-from vlcal.commands.export import export, policy_spec
-from vlcal.modules import PolicyModule
-from vlcal.policy import Adaptation, LanguageModel, LoRA, Policy, PolicySpec, QLoRA
-from vlcal.training.optimization import Optimization
+from vlcal.commands.export import export
+from vlcal.commands.merged_shift import answered
+from vlcal.inference.run_config import RunConfig
+from vlcal.modules import SupervisedModule
+from vlcal.policy import Adaptation, Continuations, LanguageModel, LoRA, Policy, PolicySpec, QLoRA
 
 Run = Callable[..., tuple[Path, Path, Policy]]
 
@@ -37,11 +39,11 @@ def run(embedded: Path, tmp_path: Path) -> Run:
             },
         }
         policy = {"class_path": "vlcal.policy.PolicySpec", "init_args": spec}
-        model = {"class_path": "vlcal.modules.PolicyModule", "init_args": {"policy": policy}}
+        model = {"class_path": "vlcal.modules.SupervisedModule", "init_args": {"policy": policy}}
         others = {"trainer": {"default_root_dir": str(embedded)}, "data": {"class_path": "not.looked.At"}}
         config, checkpoint = tmp_path / "config.yaml", tmp_path / "last.ckpt"
         config.write_text(yaml.dump({**others, "model": model}))
-        module = PolicyModule(PolicySpec(str(embedded), adaptation(**settings), dtype="float32"), Optimization())
+        module = SupervisedModule(PolicySpec(str(embedded), adaptation(**settings), dtype="float32"))
         module.configure_model()
         with torch.no_grad():
             for weight in module.policy.parameters():
@@ -94,7 +96,7 @@ def test_an_exported_folder_is_complete_and_ordinary(run: Run, embedded: Path, t
 
     export(config, tmp_path / "out", checkpoint)
 
-    files = {path.name for path in (tmp_path / "out").iterdir()}
+    files = {path.name for path in (tmp_path / "out").iterdir() if path.is_file()}
     expected = {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "chat_template.jinja"}
     assert expected <= files and not any("adapter" in name or name.endswith((".bin", ".md")) for name in files)
     settings = json.loads((tmp_path / "out" / "config.json").read_text())
@@ -126,6 +128,57 @@ def test_adapters_of_qlora_are_merged_into_the_base_as_it_was_before_it_was_quan
     assert 1e-3 < gap.mean() < 0.5
 
 
+def test_an_export_of_qlora_says_how_far_it_is_from_what_was_trained_as_measured_on_prompts_of_the_run(
+    run: Run, embedded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, checkpoint, policy = run(QLoRA, rank=2)
+    experiment = yaml.safe_load((Path(__file__).parents[2] / "configs" / "digits" / "best.yaml").read_text())
+    experiment["model"]["init_args"]["policy"] = yaml.safe_load(config.read_text())["model"]["init_args"]["policy"]
+    experiment["data"]["init_args"] |= {"steps": 1, "batch_size": 3, "held_out": 1}
+    experiment["trainer"]["default_root_dir"] = str(embedded)
+    config.write_text(yaml.dump(experiment))
+
+    export(config, tmp_path / "out", checkpoint)
+
+    said = " ".join(capsys.readouterr().out.split())
+    (nats,) = re.findall(r"another model than was trained.* differ by (\d\.\d{3}) nats a token on 3 prompts", said)
+    study = answered(config, policy)
+    rollouts, merged = study.assessment.rollouts, PolicySpec(str(tmp_path / "out"), dtype="float32").build()
+    with torch.no_grad():
+        trained, other = (
+            each.score(Continuations.of(study.encoded, rollouts.tokens, rollouts.mask), study.engine.temperature)[0]
+            for each in (policy, merged)
+        )
+    assert float(nats) == pytest.approx(float((trained - other)[rollouts.mask].abs().mean()), abs=6e-4)
+    assert float(nats) > 1e-3
+    assert f"with the adapter in {tmp_path / 'out' / 'adapter'}" in said
+
+
+def test_the_adapter_beside_an_export_of_qlora_over_4_bits_is_the_policy_that_was_trained(
+    run: Run, embedded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, checkpoint, policy = run(QLoRA, rank=2, alpha=6.0)
+
+    export(config, tmp_path / "out", checkpoint)
+
+    adaptation = QLoRA(adapter=tmp_path / "out" / "adapter")
+    again = PolicySpec(str(embedded), adaptation, dtype="float32").build()
+    torch.testing.assert_close(stated(again), stated(policy), atol=1e-5, rtol=0)
+    # The data of this run are nowhere, which is no reason not to export it.
+    said = " ".join(capsys.readouterr().out.split())
+    assert "how far is not measured, since the prompts of the run cannot be had: " in said
+
+
+def test_an_export_of_unquantised_adapters_is_the_model_that_was_trained_and_says_nothing_else(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, checkpoint, _ = run(LoRA, rank=2)
+
+    export(config, tmp_path / "out", checkpoint)
+
+    assert capsys.readouterr().out == "" and not (tmp_path / "out" / "adapter").exists()
+
+
 def test_an_adapter_that_the_config_starts_from_is_merged_without_a_checkpoint(run: Run, tmp_path: Path) -> None:
     _, _, policy = run(LoRA, rank=2)
     policy.save(tmp_path / "adapter")
@@ -149,11 +202,11 @@ def test_the_config_that_a_run_writes_is_read_like_the_one_it_was_given(embedded
     ]
     main(["fit", "--config", str(given), "--trainer.default_root_dir", str(tmp_path), *quiet])
 
-    spec = policy_spec(tmp_path / "tensorboard" / "best" / "config.yaml")
+    spec = RunConfig(tmp_path / "tensorboard" / "best" / "config.yaml").policy()
 
     assert spec.path == str(tmp_path / "warm") and spec.dtype == "float32"
     assert isinstance(spec.adaptation, LanguageModel)
-    assert policy_spec(given).path == "runs/demo/warm"
+    assert RunConfig(given).policy().path == "runs/demo/warm"
 
 
 def test_nothing_to_merge_is_refused(run: Run, tmp_path: Path) -> None:
@@ -167,7 +220,7 @@ def test_a_checkpoint_of_another_policy_is_refused_and_leaves_no_folder(run: Run
     config, checkpoint, _ = run(LoRA, rank=2)
     config.write_text(config.read_text().replace("rank: 2", "rank: 4"))
 
-    with pytest.raises(ValueError, match="`ckpt_path` holds 84 weights, of which 0 fit this policy"):
+    with pytest.raises(ValueError, match="`ckpt_path` was trained under .*: `policy.adaptation.rank` 2, here 4"):
         export(config, tmp_path / "out", checkpoint)
     assert not (tmp_path / "out").exists()
 
@@ -177,7 +230,7 @@ def test_a_checkpoint_of_another_policy_is_refused_and_leaves_no_folder(run: Run
     [
         (None, "`config` must be the YAML file of a run; .* is not there"),
         ("trainer: {}", "`config` must describe a policy at model.init_args.policy"),
-        ("model: [", "`config` must describe a policy at model.init_args.policy"),
+        ("model: [", "`config` must be the YAML file of a run; .* does not"),
         (
             "model: {init_args: {policy: {class_path: vlcal.policy.PolicySpec, init_args: {way: x}}}}",
             "`config` must describe a policy at model.init_args.policy",
@@ -190,7 +243,7 @@ def test_a_config_without_policy_is_refused(tmp_path: Path, content: str | None,
         config.write_text(content)
 
     with pytest.raises(ValueError, match=message):
-        policy_spec(config)
+        RunConfig(config).policy()
 
 
 def test_a_folder_of_something_else_is_refused_before_anything_is_read(tmp_path: Path) -> None:
@@ -210,3 +263,13 @@ def test_a_checkpoint_that_cannot_be_read_is_refused(run: Run, tmp_path: Path, c
 
     with pytest.raises(ValueError, match="`ckpt_path` must be a checkpoint"):
         export(config, tmp_path / "out", checkpoint)
+
+
+def test_a_checkpoint_with_flipped_bytes_is_not_exported(run: Run, tmp_path: Path) -> None:
+    config, checkpoint, policy = run(LoRA, rank=2)
+    weight = next(weight for weight in policy.parameters() if weight.requires_grad).detach().numpy().tobytes()
+    checkpoint.write_bytes(checkpoint.read_bytes().replace(weight, b"\0\0\xc0\x7f" + weight[4:]))  # NaN
+
+    with pytest.raises(ValueError, match=r"`ckpt_path` must be a checkpoint; .* member archive/data/\d+ are not those"):
+        export(config, tmp_path / "out", checkpoint)
+    assert not (tmp_path / "out").exists()

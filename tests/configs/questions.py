@@ -16,14 +16,16 @@ def png(width: int, height: int) -> bytes:
     return target.getvalue()
 
 
-def write_questions(path: Path, images: Sequence[Sequence[bytes]], problem: str = "What is the first?") -> Path:
+def write_questions(
+    path: Path, images: Sequence[Sequence[bytes]], problem: str = "What is the first?", answer: str | None = None
+) -> Path:
     """One question for each list of images: `problem`, `answer`, and `images` as structs of bytes and path."""
     from datasets import Dataset
 
     rows = [
         {
             "problem": "<image>" * len(shown) + problem,
-            "answer": str(row),
+            "answer": answer or str(row),
             "images": [{"bytes": image, "path": None} for image in shown],
         }
         for row, shown in enumerate(images)

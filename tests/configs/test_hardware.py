@@ -10,10 +10,15 @@ import pytest
 import torch
 import yaml
 
+from tests.configs.architectures import write_architecture
 from tests.configs.conftest import CONFIGS, HARDWARE
+from vlcal.commands.doctor import GIB, optimizer_bytes, workload
 from vlcal.commands.trainer import Cli
 from vlcal.modules import ReinforcementModule
 from vlcal.policy import GroupEngine, QLoRA, RecomputedActivations
+from vlcal.policy.memory.footprint import ROOMY, footprint
+from vlcal.policy.memory.lengths import PromptLength
+from vlcal.policy.memory.skeleton import Skeleton
 
 Arguments = Callable[[Path], list[str]]
 EACH = pytest.mark.parametrize("config", HARDWARE, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -43,6 +48,39 @@ def test_every_header_says_what_the_card_is_and_the_command(config: Path) -> Non
     assert found.keys() == {"Card", "Needs", "Command", "Expect"}
     assert re.search(r"\d+ GB.* [\d.]+ GiB", found["Card"])
     assert str(config.relative_to(CONFIGS.parent)) in found["Command"]
+
+
+@EACH
+def test_the_estimate_in_the_header_is_that_of_a_step_that_trains_well_and_fits_its_card(
+    config: Path, questions: Path, tmp_path: Path
+) -> None:
+    header = re.search(r"# Card: .*?(\d+) GB.* ([\d.]+) GiB", config.read_text(encoding="utf-8"))
+    named = yaml.safe_load(config.read_text(encoding="utf-8"))["model"]["init_args"]["policy"]["init_args"]["path"]
+    shapes, data = write_architecture(named, tmp_path), "--data.init_args"
+    given = ["--config", str(config), "--model.init_args.policy.init_args.path", str(shapes)]
+    for part in ("train", "validation"):
+        given += [f"{data}.{part}.init_args.path", str(questions)]
+    cli = Cli(given, run=False)
+    module, prompts = cli.model, cli.datamodule.batch_size
+
+    skeleton = Skeleton(module.spec)
+    work = workload(module, [longest(config, cli.datamodule.image_size.max_pixels)], prompts, cli.trainer.num_devices)
+    assert header
+    card = int(header[1]) * GIB
+    taken = footprint(skeleton, work, optimizer_bytes(module.optimization, skeleton.learning), card)
+
+    assert prompts >= 32
+    assert taken.peak / GIB == pytest.approx(float(header[2]), abs=0.1)
+    assert taken.peak < ROOMY * card
+
+
+def longest(config: Path, pixels: int) -> PromptLength:
+    """A prompt of 450 tokens beside the largest image that a config lets through."""
+    if config.parent.name == "internvl":
+        tiles, side = 13, 448  # as many as its processor makes of any picture
+        return PromptLength("longest", 450 + 256 * tiles, 256 * tiles, 3 * tiles * side**2)
+    tokens = pixels // {"qwen3vl": 32, "qwen25vl": 28}[config.parent.name] ** 2
+    return PromptLength("longest", 450 + tokens, tokens, 2 * 3 * pixels)  # a still image is two frames of a video
 
 
 @EACH

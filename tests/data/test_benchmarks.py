@@ -10,25 +10,12 @@ from typing import Any
 import pytest
 
 from tests.data.benchmark_rows import CASES, PICTURE, mathverse, mathvista, mmmu
+from tests.data.cases.base import WRITTEN
 from vlcal.data import SUITES, Benchmark, RefuseBadRows, SkipBadRows
 from vlcal.data.benchmarks import BENCHMARKS
 from vlcal.data.records import Record, RowReader, prompts_of
 
 # The ways in which people and models write one and the same answer.
-WRITTEN = (
-    "{}",
-    "{}.",
-    " {}\n",
-    "**{}**",
-    "`{}`",
-    "${}$",
-    r"\({}\)",
-    r"\text{{{}}}",
-    r"\textbf{{{}}}.",
-    r"\boxed{{{}}}",
-    "Answer: {}",
-    "The answer is **{}**.",
-)
 JUDGED = sorted(name for name, case in CASES.items() if case.right)
 PARQUET = sorted(BENCHMARKS)
 
@@ -194,6 +181,15 @@ def test_a_row_that_breaks_its_schema_is_named(
     with pytest.raises(ValueError, match=rf"copy\.parquet, row 2: .*{reason}"):
         records(name, path)
     assert len(Benchmark(name, str(path)).questions(SkipBadRows(limit=0.5))) == 1
+
+
+def test_the_numbered_pictures_of_mathvision_are_parts_of_one_image(
+    tmp_path: Path, write_parquet: Callable[..., Path]
+) -> None:
+    row = {**CASES["mathvision"].rows[0], "question": "<image1>\nWhich is opposite to <image3>?\n<image4>"}
+    (record,) = records("mathvision", write_parquet(tmp_path / "copy.parquet", [row]))
+
+    assert len(record.images) == 1 and record.question.startswith("Which is opposite to ?")
 
 
 def test_other_copies_may_have_other_columns(tmp_path: Path, write_parquet: Callable[..., Path]) -> None:

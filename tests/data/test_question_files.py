@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.cases.base import PICTURE
+from tests.data.cases.base import PICTURE, WRITTEN
 from tests.data.cases.files import FILES, LINES
 from vlcal.data import Benchmark, Columns, JsonLines, RefuseBadRows
 from vlcal.data.questions import Questions
@@ -35,11 +35,11 @@ def test_every_row_of_a_published_question_file_is_read_and_judged(tmp_path: Pat
     questions = read(name, write(tmp_path, name))
 
     records = [questions[index] for index in range(len(questions))]
-    verdicts = [
-        [record.verifier(answer, record.target) for record, answer in zip(records, answers, strict=True)]
-        for answers in (published.right, published.wrong)
-    ]
-    assert verdicts == [[1.0] * len(records), [0.0] * len(records)]
+    for record, right, wrong in zip(records, published.right, published.wrong, strict=True):
+        honest = [form.format(answer) for answer in (right, record.target) for form in WRITTEN]
+        dishonest = [form.format(wrong) for form in WRITTEN]
+        assert {answer: record.verifier(answer, record.target) for answer in honest} == dict.fromkeys(honest, 1.0)
+        assert {answer: record.verifier(answer, record.target) for answer in dishonest} == dict.fromkeys(dishonest, 0.0)
     assert records[0].extras["question_id"] == published.question_id
     assert len(questions.left_out) == published.left_out
 

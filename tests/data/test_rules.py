@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from vlcal.data import AnswerRule, AsWritten, ByColumn, ByIndex, ByLetter, ByText, FirstThatReads, Verified, WithOptions
-from vlcal.data.records import options_of, with_options, without_placeholders
+from vlcal.data.records import check_marks, options_of, with_options, without_placeholders
 from vlcal.data.rules import stated
 from vlcal.verifiers import ChoiceVerifier, CountVerifier, ExactVerifier, MathVerifier, YesNoVerifier
 
@@ -125,6 +125,40 @@ def test_options_are_listed_with_their_letters() -> None:
 
 def test_options_that_stand_in_the_image_are_letters_only() -> None:
     assert with_options("Which?", ("A", "B", "C")) == "Which?\nOptions: A, B, C"
+
+
+@pytest.mark.parametrize(
+    ("asked", "images", "elsewhere"),
+    [
+        ("Find x.", 3, ""),
+        ("Find x.", 0, ""),
+        ("<image><image>Compare.", 2, ""),
+        ("<image1>", 1, ""),
+        ("Is <image 1> like <image 2>, or <image 1> like ['<image 3>']?", 3, ""),
+        ("<image 1>?", 2, "See <image 2>."),
+        ("<image><image>Is <image 2> red?", 2, ""),
+    ],
+)
+def test_a_text_may_ask_for_every_image_or_for_none(asked: str, images: int, elsewhere: str) -> None:
+    check_marks(asked, elsewhere, images)
+
+
+@pytest.mark.parametrize(
+    ("asked", "images", "complaint"),
+    [
+        ("<image>Find x.", 0, "has 1 `<image>` mark, but the row has 0 images"),
+        ("<image><image>Compare.", 1, "has 2 `<image>` marks, but the row has 1 image"),
+        ("<image>Compare.", 2, "has 1 `<image>` mark, but the row has 2 images"),
+        ("<image 1>?", 0, "asks for <image 1>, but the row has 0 images"),
+        ("<image 1> or <image 3>?", 2, "asks for <image 3>, but the row has 2 images"),
+        ("<image0> or <image1>?", 2, "asks for <image 0>, but the row has 2 images"),
+        ("Is <image 2> red?", 2, "no mark of the question asks for <image 1>, but the row has 2 images"),
+        ("<image><image>Is <image 3> red?", 2, "asks for <image 3>, but"),
+    ],
+)
+def test_a_text_that_asks_for_other_images_than_its_row_has_is_refused(asked: str, images: int, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        check_marks(asked, "", images)
 
 
 @pytest.mark.parametrize(

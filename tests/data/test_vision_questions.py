@@ -16,7 +16,8 @@ from lightning.pytorch.demos.boring_classes import BoringModel
 from PIL import Image
 
 from vlcal.data import ByIndex, ByLetter, Columns, ImageSize, JsonLines, SkipBadRows, Source, VisionQuestions
-from vlcal.data.datamodule import SeededOrder
+from vlcal.data.resumable import SeededOrder
+from vlcal.errors import UserError
 from vlcal.types import PromptBatch
 
 TEXT = Columns(images=())
@@ -26,6 +27,14 @@ def write_rows(folder: Path, *rows: object) -> Path:
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def nested(depth: int) -> list[object]:
+    """Nothing, in that many lists."""
+    inner: list[object] = []
+    for _ in range(depth):
+        inner = [inner]
+    return inner
 
 
 def batch_of(source: Source, **settings: object) -> PromptBatch:
@@ -80,6 +89,27 @@ def test_a_file_cannot_bring_a_verifier_or_another_name(tmp_path: Path) -> None:
 
     assert batch.extras == ({"verifier": "x", "dataset": "rows.jsonl", "question_id": "rows.jsonl:1"},)
     assert batch.verifiers == (None,)
+
+
+def test_images_may_lie_in_a_folder_that_the_source_names(tmp_path: Path, image: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    path = write_rows(tmp_path / "tables", {"question": "?", "answer": "2", "images": [image.name, str(image)]})
+
+    with pytest.raises(UserError, match=r"row 1: image .*grey\.png is not there"):
+        batch_of(JsonLines(path))
+    (shown,) = batch_of(JsonLines(path, image_folder=tmp_path)).images
+    assert [tuple(found.shape) for found in shown] == [(3, 4, 6)] * 2
+
+
+def test_marks_in_options_ask_for_images_too(tmp_path: Path, image: Path) -> None:
+    columns = Columns(options="options")
+    row = {"question": "<image 1> or?", "options": ["<image 2>", "none"], "answer": "A", "images": [image.name] * 2}
+    assert batch_of(JsonLines(write_rows(tmp_path, row), columns, ByLetter())).questions == (
+        "(image 1) or?\nA. (image 2)\nB. none",
+    )
+    row["images"] = [image.name]
+    with pytest.raises(ValueError, match="row 1: the question asks for <image 2>, but the row has 1 image"):
+        batch_of(JsonLines(write_rows(tmp_path, row), columns, ByLetter()))
 
 
 def test_images_are_scaled_to_the_bounds(tmp_path: Path, image: Path) -> None:
@@ -154,13 +184,32 @@ def test_only_what_the_command_needs_is_read(tmp_path: Path) -> None:
         ({"question": "?", "answer": "2", "images": "a.png"}, r"row 3: image .*a\.png is not there"),
         ({"question": "?", "answer": "2", "images": ["gone.png"]}, r"row 3: image .*gone\.png is not there"),
         ({"question": "?", "answer": "2", "images": [7]}, "row 3: an image must be a path"),
+        ({"question": "<image>?", "answer": "2"}, "row 3: the question has 1 `<image>` mark, but the row has 0 images"),
+        ({"question": "?", "answer": "2", "images": ["line.png"]}, "row 3: the sides .* 200, .* got 2800 x 12 pixels"),
         ([1], "row 3: a JSON object is asked for; got list"),
+        ({"question": "?", "answer": "2", "images": 5}, "row 3: an image must be a path, .* got 5"),
+        ({"question": "?", "answer": "2", "images": {"url": "a.png"}}, "row 3: an image must be .* got one with url"),
+        ({"question": "?", "answer": "2", "images": "../secret.png"}, "row 3: image .*secret.png must lie in"),
+        (
+            {"question": "a\ud83d?", "answer": "2", "images": []},
+            r"row 3: `question` .* character 2 is half .*\\ud83d",
+        ),
+        ({"question": "?", "answer": "\ude00", "images": []}, "row 3: `answer` must be text of whole characters"),
+        (
+            {"question": "?", "answer": "2", "images": nested(600)},
+            "row 3: lists or objects must not be nested",
+        ),
     ],
 )
 def test_a_bad_row_is_named_before_anything_is_loaded(tmp_path: Path, image: Path, row: object, complaint: str) -> None:
-    path = write_rows(tmp_path, {"question": "1 + 1", "answer": "2", "images": [image.name]})
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for place in (tmp_path / "secret.png", folder / image.name):
+        place.write_bytes(image.read_bytes())
+    path = write_rows(folder, {"question": "1 + 1", "answer": "2", "images": [image.name]})
+    Image.new("RGB", (2800, 12)).save(folder / "line.png")
     path.write_text(path.read_text() + "\n" + json.dumps(row) + "\n")
-    with pytest.raises(ValueError, match=rf"rows\.jsonl, {complaint}.* 1 of 2 rows of .*rows\.jsonl cannot be used"):
+    with pytest.raises(UserError, match=rf"rows\.jsonl, {complaint}.* 1 of 2 rows of .*rows\.jsonl cannot be used"):
         VisionQuestions(train=JsonLines(path)).setup("fit")
 
 

@@ -9,6 +9,7 @@ import importlib
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import tomllib
 from collections.abc import Callable, Iterator
@@ -24,10 +25,13 @@ import torch
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from packaging.requirements import Requirement
+from PIL import Image
 
 from vlcal.cli import LIGHTNING_COMMANDS, check_command, command_parser, main
 from vlcal.commands.trainer import Cli
 from vlcal.errors import UserError
+from vlcal.inference.run_config import RunConfig
+from vlcal.policy.folder import write_contract
 from vlcal.text import Grammar
 
 ROOT = Path(__file__).parents[2]
@@ -131,6 +135,9 @@ class Parsed(Cli):
     """The command line up to the config, from which nothing is made."""
 
     def instantiate_classes(self) -> None:
+        pass
+
+    def after_instantiate_classes(self) -> None:
         pass
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -283,8 +290,18 @@ def parse_part(part: dict[str, Any]) -> None:
 # Python
 
 
+@pytest.fixture
+def trained(desk: Path, embedded: Path) -> Path:
+    """A run's folder as the documents call it, with a model that was never trained, and an image."""
+    folder = desk / "runs" / "my_experiment"
+    shutil.copytree(embedded, folder)
+    write_contract(folder, RunConfig(desk / "my_experiment.yaml").part("model"), None)
+    Image.new("RGB", (96, 32)).save(desk / "photo.png")
+    return folder
+
+
 @of(lambda example: example.language == "python")
-def test_every_python_block_is_executed(desk: Path, example: Example) -> None:
+def test_every_python_block_is_executed(trained: Path, example: Example) -> None:
     exec(compile(example.text, example.place, "exec"), {"np": np})
 
 

@@ -186,7 +186,7 @@ def smolvlm(folder: Path) -> None:
         "global_image_token": "<global-img>",
         "end_of_utterance_token": "<end_of_utterance>",
     }
-    places = [f"<row_{row}_col_{column}>" for row in (1, 2) for column in (1, 2)]
+    places = [f"<row_{row}_col_{column}>" for row in (1, 2, 3) for column in (1, 2, 3)]
     tokenizer = qwen_tokenizer(marks, end="<end_of_utterance>", more=places)
     config = hf.SmolVLMConfig(
         text_config={"model_type": "llama", **_text(tokenizer)},

@@ -37,7 +37,10 @@ MARKS = {
     **{family: set(QWEN_MARKS.values()) for family in ("qwen2_5_vl", "qwen3_vl", "qwen3_5")},
     **{family: {"<IMG_CONTEXT>", "<video>", "<img>", "</img>"} for family in ("internvl3", "internvl3_5")},
     "gemma3": {"<image_soft_token>", "<start_of_image>", "<end_of_image>"},
-    "smolvlm": {"<image>", "<fake_token_around_image>", "<global-img>"},
+    "smolvlm": {
+        *("<image>", "<fake_token_around_image>", "<global-img>"),
+        *(f"<row_{row}_col_{column}>" for row in (1, 2, 3) for column in (1, 2, 3)),
+    },
     "llava_onevision": {"<image>", "<video>"},
 }
 

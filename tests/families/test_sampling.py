@@ -21,7 +21,7 @@ def engine(request: pytest.FixtureRequest) -> RolloutEngine:
 
 @torch.no_grad()
 def sample(engine: RolloutEngine, policy: Policy, prompts: PromptBatch, grammar: Grammar) -> Rollouts:
-    return engine.sample(policy, policy.encode(prompts, grammar), 2, 3)
+    return engine.sample(policy, policy.encode(prompts, grammar), 2, [3, 4, 5, 6])
 
 
 def test_a_placeholder_is_never_sampled_even_by_a_head_that_wants_nothing_else(

@@ -47,12 +47,16 @@ def fit(trainer: Callable[..., lightning.Trainer]) -> Callable[..., Steps]:
     """Train a module on batches; what its steps gave."""
 
     def run(
-        module: lightning.LightningModule, batches: Sequence[Any], ckpt_path: Path | None = None, **settings: Any
+        module: lightning.LightningModule,
+        batches: Sequence[Any],
+        ckpt_path: Path | None = None,
+        callbacks: Sequence[lightning.Callback] = (),
+        **settings: Any,
     ) -> Steps:
         steps = Steps()
         lightning.seed_everything(0, verbose=False)
         loader = DataLoader(batches, batch_size=None)
-        trainer(callbacks=[steps], limit_val_batches=0, **settings).fit(
+        trainer(callbacks=[steps, *callbacks], limit_val_batches=0, **settings).fit(
             module, loader, loader, ckpt_path=ckpt_path, weights_only=False
         )
         return steps

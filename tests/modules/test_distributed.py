@@ -50,7 +50,7 @@ def test_each_rank_gets_prompts_of_its_own(both: list[Noted]) -> None:
     assert first | second == {f"prompt {row}" for row in range(4)}
 
 
-def test_gradients_are_averaged_over_ranks_that_need_different_numbers_of_passes(
+def test_gradients_are_averaged_over_ranks_that_need_different_numbers_of_chunks_and_passes(
     both: list[Noted], each: list[Noted]
 ) -> None:
     (first, second), (alone, other) = both, each

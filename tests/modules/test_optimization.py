@@ -14,13 +14,8 @@ from vlcal.training.sampling import Sampling
 
 
 def rates(optimization: Optimization, steps: int) -> list[float]:
-    optimizer, schedule = optimization.build([nn.Parameter(torch.ones(1))], steps)
-    found = []
-    for _ in range(steps):
-        found.append(schedule.get_last_lr()[0])
-        optimizer.step()
-        schedule.step()
-    return found
+    optimizer = optimization.build([nn.Parameter(torch.ones(1))])
+    return [optimization.govern(optimizer, step, steps) for step in range(steps)]
 
 
 def test_the_rate_rises_over_the_warm_up_then_falls_along_a_cosine() -> None:
@@ -42,16 +37,29 @@ def test_the_rate_ends_at_its_final_share() -> None:
 def test_matrices_decay_and_vectors_do_not() -> None:
     weights = [nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2), False)]
 
-    matrices, vectors = Optimization(weight_decay=0.3).build(weights, 1)[0].param_groups
+    matrices, vectors = Optimization(weight_decay=0.3).build(weights).param_groups
 
     assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.3, 0.0)
     assert matrices["params"] == [weights[0]] and len(vectors["params"]) == 1
 
 
+def test_an_optimizer_with_the_state_of_another_run_follows_the_settings_of_this_one() -> None:
+    weights = [nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))]
+    earlier = Optimization(lr=1.0, weight_decay=0.3, betas=(0.5, 0.6)).build(weights)
+    optimization = Optimization(lr=2.0, final=0.0, weight_decay=0.1)
+    resumed = optimization.build(weights)
+    resumed.load_state_dict(earlier.state_dict())
+
+    assert optimization.govern(resumed, 1, 2) == pytest.approx(1.0)  # half of the cosine
+
+    for group, decay in zip(resumed.param_groups, (0.1, 0.0), strict=True):
+        assert (group["lr"], group["betas"], group["weight_decay"]) == (pytest.approx(1.0), (0.9, 0.999), decay)
+
+
 @pytest.mark.parametrize("optimizer", [TorchAdamW(), PagedAdamW8bit()])
 def test_the_first_step_has_the_length_of_the_rate_and_matrices_alone_decay(optimizer: Optimizer) -> None:
     matrix, vector = nn.Parameter(torch.full((64, 64), 2.0)), nn.Parameter(torch.full((64,), 2.0))
-    built, _ = Optimization(lr=0.1, weight_decay=0.5, optimizer=optimizer).build([matrix, vector], 1)
+    built = Optimization(lr=0.1, weight_decay=0.5, optimizer=optimizer).build([matrix, vector])
     matrix.grad, vector.grad = torch.full_like(matrix, 3.0), torch.full_like(vector, -3.0)
 
     built.step()
@@ -63,7 +71,7 @@ def test_the_first_step_has_the_length_of_the_rate_and_matrices_alone_decay(opti
 
 def test_eight_bits_hold_the_means_of_large_matrices_alone() -> None:
     large, small = nn.Parameter(torch.ones(64, 64)), nn.Parameter(torch.ones(8, 8))
-    built, _ = Optimization(optimizer=PagedAdamW8bit()).build([large, small], 1)
+    built = Optimization(optimizer=PagedAdamW8bit()).build([large, small])
     large.grad, small.grad = torch.ones_like(large), torch.ones_like(small)
 
     built.step()
@@ -91,6 +99,7 @@ def test_impossible_settings_are_refused(settings: dict[str, float], message: st
     ("made", "setting", "message"),
     [
         (Sampling, "group_size", "`group_size` must be at least 2, since a lone completion has no baseline; got 0"),
+        (Sampling, "chunk_prompts", "`chunk_prompts` must be at least 1, or nothing is sampled; got 0"),
         (Update, "minibatch_prompts", "`minibatch_prompts` must be at least 1.* got 0"),
         (Update, "token_budget", "`token_budget` must be at least 1 token.* got 0"),
     ],

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import copy
+import csv
+import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import lightning
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vlcal.certainty import KLEntropyCertainty, WindowLabeler
+from vlcal.errors import UserError
 from vlcal.modules import ReinforcementModule
 from vlcal.objectives import (
     ExactReferenceKL,
@@ -25,6 +31,7 @@ from vlcal.objectives import (
 from vlcal.policy import Continuations, FrozenCopy, LanguageModel, Policy, PolicySpec, RolloutEngine, WholeModel
 from vlcal.rewards import CalibrationReward
 from vlcal.text import Grammar
+from vlcal.training.learner import Update
 from vlcal.training.optimization import Optimization
 from vlcal.training.pipeline import Pipeline
 from vlcal.training.reader import ResponseReader
@@ -38,6 +45,11 @@ Module = Callable[..., ReinforcementModule]
 
 def weights(module: ReinforcementModule) -> dict[str, Tensor]:
     return {name: weight.detach().clone() for name, weight in module.policy.backbone.named_parameters()}
+
+
+def updates(module: ReinforcementModule) -> int:
+    """How often the optimizer moved the weights."""
+    return int(next(iter(module.trainer.optimizers[0].state.values()))["step"])
 
 
 @torch.no_grad()
@@ -67,6 +79,20 @@ def test_one_update_moves_the_adapters_and_nothing_else(
     assert still.keys() == base.keys()
     assert all(torch.equal(still[name], weight) for name, weight in base.items())
     assert all(float(weight.abs().max()) > 0 for name, weight in found.items() if "lora_B" in name)
+
+
+def test_the_log_counts_the_responses_without_visual_evidence_and_means_leave_them_out(
+    reinforcement: Module, fit: Callable[..., object], scenes: Scenes, replay: Replay, respond: Respond
+) -> None:
+    prompts = scenes(2)
+    prompts = prompts.with_images((prompts.images[0], ()))
+
+    steps = fit(reinforcement(replay(respond(prompts))), [prompts])
+
+    figures, assessment = steps.figures[0], steps.outputs[0]["assessment"]  # type: ignore[attr-defined]
+    measured = assessment.evidence.visual_kl[:2][assessment.responses.spans.vision[:2]]
+    assert figures["train/certainty/no_evidence"] == 2
+    assert figures["train/certainty/visual_kl"] == pytest.approx(float(measured.mean()), rel=1e-5)
 
 
 def test_the_exact_expected_score_teaches_to_doubt_wrong_answers(
@@ -156,22 +182,40 @@ def test_smaller_minibatches_learn_from_the_same_experience_in_more_updates(
     assert collected.assessment.rollouts.texts == in_parts.assessment.rollouts.texts
     assert torch.equal(collected.assessment.evidence.log_probs, in_parts.assessment.evidence.log_probs)
     assert torch.equal(collected.advantages, in_parts.advantages)
-    assert (whole.global_step, parts.global_step) == (1, 2)
+    assert (updates(whole), updates(parts)) == (1, 2)
+    assert whole.global_step == parts.global_step == 1
 
 
-def test_the_learning_rate_moves_once_a_batch_however_many_updates_it_is_cut_into(
-    reinforcement: Module, fit: Callable[..., object], scenes: Scenes, replay: Replay, respond: Respond
+def test_limit_schedule_checkpoints_and_log_count_steps_however_many_updates_each_is_cut_into(
+    reinforcement: Module, scenes: Scenes, replay: Replay, respond: Respond, tmp_path: Path
 ) -> None:
-    prompts = scenes(2)
-    module = reinforcement(
-        replay(respond(prompts)), minibatch_prompts=1, optimization=Optimization(lr=1.0e-3, final=0.0)
+    prompts = scenes(3)
+    optimization = Optimization(lr=1.0e-3, final=0.0)
+    module = reinforcement(replay(respond(prompts)), minibatch_prompts=1, optimization=optimization)
+    logger = CSVLogger(tmp_path, name="", version="")
+    checkpoints = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=2, save_top_k=-1)
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_steps=4,
+        log_every_n_steps=2,
+        logger=logger,
+        callbacks=[checkpoints],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
     )
 
-    fit(module, [prompts] * 2, limit_train_batches=2, max_epochs=2)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using ModelCheckpoint with manual optimization", UserWarning)
+        loader = DataLoader([prompts] * 9, batch_size=None)  # type: ignore[arg-type]
+        trainer.fit(module, loader, loader)
 
-    # Half of four batches would be half of the cosine; all four are its end.
-    assert module.lr_schedulers().get_last_lr() == pytest.approx([0.0])  # type: ignore[union-attr]
-    assert module.lr_schedulers().last_epoch == 4  # type: ignore[union-attr]
+    assert (updates(module), module.global_step, trainer.fit_loop.total_batch_idx + 1) == (12, 4, 4)
+    assert sorted(path.name for path in tmp_path.glob("*.ckpt")) == ["step=2.ckpt", "step=4.ckpt"]
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = {int(row["step"]): float(row["train/schedule/learning_rate"]) for row in csv.DictReader(file)}
+    # Four steps along the cosine: 1, (2 + sqrt 2) / 4, 1 / 2, (2 - sqrt 2) / 4 of the rate; every second is logged.
+    assert rows == {1: pytest.approx(1e-3 * (2 + 2**0.5) / 4), 3: pytest.approx(1e-3 * (2 - 2**0.5) / 4)}
 
 
 @pytest.mark.parametrize("spec", [LanguageModel(), WholeModel()])
@@ -338,3 +382,53 @@ def test_levels_of_several_tokens_are_refused_before_anything_is_sampled(
 def test_a_policy_that_is_asked_for_too_early_says_when_it_is_there(reinforcement: Module) -> None:
     with pytest.raises(RuntimeError, match="`policy` is built when training or validation starts"):
         _ = reinforcement().policy
+
+
+def test_a_run_without_a_well_formed_response_for_some_batches_ends_in_one_line(
+    reinforcement: Module, fit: Callable[..., object], scenes: Scenes, replay: Replay, respond: Respond
+) -> None:
+    prompts = scenes(1)
+    engine = replay(["no\nform", "at all"])
+    module = reinforcement(engine)
+    module.malformed_patience = 3
+
+    with pytest.raises(
+        UserError, match=r"^`malformed_patience` is 3, .* 0% reached `max_new_tokens`; .*starts 'no\\nform'"
+    ):
+        fit(module, [prompts] * 4)
+
+    assert module.global_step == 2  # nothing is learned from the third
+
+
+def test_one_well_formed_response_among_many_lets_a_run_go_on(
+    reinforcement: Module, fit: Callable[..., object], scenes: Scenes, replay: Replay, respond: Respond
+) -> None:
+    prompts = scenes(1)
+    module = reinforcement(replay(["at all", respond(prompts)[0]]))
+    module.malformed_patience = 1
+
+    fit(module, [prompts] * 2)
+
+    assert module.global_step == 2
+
+
+def test_every_module_stops_a_run_that_does_not_parse(reinforcement: Module) -> None:
+    assert reinforcement().malformed_patience == 10
+
+
+def test_no_patience_is_refused(embedded: Path, make_pipeline: Callable[..., Pipeline]) -> None:
+    with pytest.raises(UserError, match="`malformed_patience` must be at least 1 batch; got 0"):
+        ReinforcementModule(PolicySpec(str(embedded)), make_pipeline(), malformed_patience=0)
+
+
+def test_levels_that_the_tokenizer_splits_are_refused_before_weights_are_read(
+    embedded: Path, tmp_path: Path, make_pipeline: Callable[..., Pipeline]
+) -> None:
+    folder = shutil.copytree(embedded, tmp_path / "without_weights")
+    (folder / "model.safetensors").unlink()
+    pipeline = make_pipeline()
+    pipeline.reader = ResponseReader(Grammar(levels=(0, 25, 100)))
+    module = ReinforcementModule(PolicySpec(str(folder)), pipeline, update=Update(confidence=ExpectedScore()))
+
+    with pytest.raises(UserError, match=r"`grammar.levels` must be one token each .* splits \[25, 100\]"):
+        module.configure_model()

@@ -82,5 +82,5 @@ def test_a_run_without_an_end_is_refused(
 ) -> None:
     module = SupervisedModule(PolicySpec(str(embedded), WholeModel(), dtype="float32"), grammar=grammar)
 
-    with pytest.raises(ValueError, match="`trainer.max_epochs` or `trainer.max_steps` must be set"):
+    with pytest.raises(ValueError, match="`trainer.max_steps`, or `trainer.max_epochs` .* must be set"):
         fit(module, [demonstrations], max_epochs=-1)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, SequentialSampler
 
 from vlcal.advantages import AdvantageEstimator
 from vlcal.modules import ReinforcementModule
-from vlcal.policy import LoRA, PolicySpec, TransformersEngine
+from vlcal.policy import GroupEngine, LoRA, PolicySpec
 from vlcal.rewards import Reward
 from vlcal.text import Grammar
 from vlcal.training.learner import Update
@@ -24,7 +24,7 @@ from vlcal.training.reader import ResponseReader
 from vlcal.training.sampling import Sampling
 from vlcal.types import Certainty, PromptBatch, Responses
 
-LONG = " and what is the first" * 6  # the question that only one of two ranks gets, so that it needs more passes
+LONG = " and what is the first" * 6  # in questions that one of two ranks gets, so that it needs more passes
 BUDGET = 120  # tokens
 
 
@@ -44,7 +44,7 @@ class Notes(lightning.Callback):
         self.gradients: list[dict[str, torch.Tensor]] = []
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: PromptBatch, batch_idx: int) -> None:
-        self.prompts.extend(batch.ids)
+        self.prompts.append(batch.ids[0])
         self.passes.append(0)
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: torch.Tensor) -> None:
@@ -68,27 +68,31 @@ class Alternating(AdvantageEstimator):
 
 
 def prompts(rows: list[int]) -> list[PromptBatch]:
-    """One prompt each; those with odd numbers are long."""
-    return [
-        PromptBatch(
-            ids=(f"prompt {row}",),
-            images=((torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(row)),),),
-            questions=("What is the first" + LONG * (row % 2),),
-            targets=("1",),
-            extras=({},),
+    """A batch of one prompt each; those with odd numbers have a second prompt, and both are long."""
+    batches = []
+    for row in rows:
+        size = 1 + row % 2
+        images = [torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(row + place)) for place in range(size)]
+        batches.append(
+            PromptBatch(
+                ids=tuple(f"prompt {row}{' again' * place}" for place in range(size)),
+                images=tuple((image,) for image in images),
+                questions=("What is the first" + LONG * (size - 1),) * size,
+                targets=("1",) * size,
+                extras=({},) * size,
+            )
         )
-        for row in rows
-    ]
+    return batches
 
 
 def main(checkpoint: str, folder: str, ranks: int, rows: list[int]) -> None:
     """Fit on the prompts with these numbers, then validate on three."""
     lightning.seed_everything(0, verbose=False)
-    engine = TransformersEngine(12)
+    engine = GroupEngine(12)
     module = ReinforcementModule(
         PolicySpec(checkpoint, LoRA(2), dtype="float32"),
         Pipeline(ResponseReader(Grammar(instructions="")), {"every_second": EverySecond(weight=1.0)}),
-        Sampling(4, engine, engine),
+        Sampling(4, engine, engine, chunk_prompts=1),
         Update(token_budget=BUDGET),
         optimization=Optimization(lr=1e-2, clip=float("inf")),
     )
@@ -106,7 +110,7 @@ def main(checkpoint: str, folder: str, ranks: int, rows: list[int]) -> None:
         enable_model_summary=False,
     )
     loaders = []
-    for part in (prompts(rows), prompts([100, 101, 102])):
+    for part in (prompts(rows), prompts([100, 102, 104])):
         loaders.append(DataLoader(part, batch_size=1, sampler=SequentialSampler(part), collate_fn=_only))  # type: ignore[arg-type]
     trainer.fit(module, *loaders)
     notes.write(trainer, module, Path(folder))

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import EvaConfig, LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from torch import Tensor
+from transformers import AutoModelForImageTextToText
 
 from vlcal.policy import (
     Adaptation,
@@ -49,6 +51,23 @@ def earlier(build: Build, tmp_path: Path) -> Path:
     return tmp_path / "earlier"
 
 
+def made_by_peft(base: Path, initialisation: str, start: Path) -> PeftModel:
+    """An adapter that peft initialised and something trained a little; how it started is saved."""
+    model = AutoModelForImageTextToText.from_pretrained(base, dtype=torch.float32)
+    layers = r".*language_model.*(q_proj|up_proj)"
+    own = {"eva_config": EvaConfig()} if initialisation == "eva" else {}
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=layers, init_lora_weights=initialisation, **own)
+    adapted = get_peft_model(model, config)
+    config.init_lora_weights = True  # as peft asks for of the adapter that a conversion starts from
+    adapted.save_pretrained(str(start), save_embedding_layers=False)
+    config.init_lora_weights = initialisation
+    with torch.no_grad():
+        for name, weight in adapted.named_parameters():
+            if "lora_" in name:
+                weight.add_(torch.randn_like(weight) * 0.02)
+    return adapted.eval()
+
+
 def test_adapters_reach_the_projector_and_the_tower_on_request(build: Build) -> None:
     projector, every = build(LoRA(2, layers=LanguageAndProjectorLayers())), build(LoRA(2, layers=EveryLayer()))
 
@@ -76,6 +95,7 @@ def test_adapters_are_held_in_float32_and_multiply_in_the_dtype_of_the_model(
     build: Build, mixed: PromptBatch, completions: tuple[Tensor, Tensor], grammar: Grammar
 ) -> None:
     policy = build(LoRA(2), dtype="bfloat16")
+    assert policy.layout  # whose trial computes in float32 too
     seen = set()
     for name, module in policy.named_modules():
         if name.endswith("lora_A.default"):
@@ -184,13 +204,61 @@ def test_a_folder_without_adapter_is_refused(build: Build, embedded: Path) -> No
         build(LoRA(adapter=embedded))
 
 
-@pytest.mark.parametrize("change", [{"use_dora": True}, {"modules_to_save": ["lm_head"]}, {"bias": "all"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"use_dora": True},
+        {"modules_to_save": ["lm_head"]},
+        {"bias": "all"},
+        {"alora_invocation_tokens": [1, 2]},
+        {"layer_replication": [[0, 4], [2, 6]]},
+        {"trainable_token_indices": [1]},
+    ],
+)
 def test_an_adapter_that_is_more_than_lora_is_refused(build: Build, earlier: Path, change: dict[str, object]) -> None:
     settings = json.loads((earlier / "adapter_config.json").read_text())
     (earlier / "adapter_config.json").write_text(json.dumps({**settings, **change}))
 
-    with pytest.raises(ValueError, match="`adapter` must be plain LoRA"):
+    with pytest.raises(ValueError, match=f"`adapter` must be plain LoRA, .* has {next(iter(change))}"):
         build(LoRA(adapter=earlier))
+
+
+@pytest.mark.filterwarnings("ignore:.* changes the base weights of the model", "ignore:lora with eva")  # in peft
+@pytest.mark.parametrize("initialisation", ["eva", "pissa", "pissa_niter_2", "olora"])
+def test_an_adapter_of_peft_gives_the_numbers_of_peft_or_is_refused(
+    build: Build,
+    embedded: Path,
+    mixed: PromptBatch,
+    completions: tuple[Tensor, Tensor],
+    grammar: Grammar,
+    tmp_path: Path,
+    initialisation: str,
+) -> None:
+    processor = PolicySpec(str(embedded)).processor()
+    trained = made_by_peft(embedded, initialisation, tmp_path / "start")
+    trained.save_pretrained(str(tmp_path / "trained"), save_embedding_layers=False)
+    processor.save_pretrained(tmp_path / "trained")
+    own = Policy(trained, trained.get_base_model(), processor)
+    folder = tmp_path / "trained"
+    if initialisation in ("pissa", "pissa_niter_2", "olora"):
+        refusal = f"must leave the weights of its base as they are; its `init_lora_weights` is '{initialisation}'"
+        with pytest.raises(ValueError, match=f"`adapter` .*trained {refusal}, .* path_initial_model_for_weight_conv"):
+            build(LoRA(adapter=folder))
+        with pytest.raises(ValueError, match=f"the adapter at `path` {refusal}"):
+            PolicySpec(str(folder), Frozen(), dtype="float32").build()
+        folder = tmp_path / "converted"  # the way out
+        trained.save_pretrained(
+            str(folder), path_initial_model_for_weight_conversion=str(tmp_path / "start"), save_embedding_layers=False
+        )
+
+    loaded = build(LoRA(adapter=folder))
+
+    with torch.no_grad():
+        encoded = loaded.encode(mixed, grammar)
+        found, expected = (each.score(Continuations.of(encoded, *completions))[0] for each in (loaded, own))
+        base, _ = build(Frozen()).score(Continuations.of(encoded, *completions))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    assert (base - expected).abs().max() > 0.05
 
 
 @pytest.mark.parametrize("change", [{"r": 5}, {"target_modules": ["model.language_model.layers.0.mlp.up_proj"]}])

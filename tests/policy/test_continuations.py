@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from vlcal.policy import Continuations, EncodedPrompts
@@ -41,3 +42,19 @@ def test_a_part_of_a_part_is_a_part() -> None:
     assert torch.equal(once.tokens, twice.tokens)
     assert once.prompt_index.tolist() == twice.prompt_index.tolist() == [0, 0]
     assert torch.equal(once.encoded.rows["input_ids"], twice.encoded.rows["input_ids"])
+
+
+@pytest.mark.parametrize("hole", [[False, True], [True, False, True], [False, False, True]])
+def test_a_mask_with_a_hole_is_refused_where_the_record_is_made(hole: list[bool]) -> None:
+    mask = torch.ones(6, len(hole), dtype=torch.bool)
+    mask[4] = torch.tensor(hole)
+
+    with pytest.raises(ValueError, match=r"`Continuations.mask` .* that of completion 4 has a hole"):
+        Continuations.of(PROMPTS, torch.zeros_like(mask, dtype=torch.long), mask)
+
+
+def test_a_completion_without_a_token_has_no_hole() -> None:
+    nothing = torch.zeros(3, 0, dtype=torch.bool)
+
+    assert len(Continuations.of(PROMPTS, nothing.long(), nothing).mask) == 3
+    assert not Continuations.of(PROMPTS, TOKENS, TOKENS < 0).mask.any()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from vlcal.policy.adaptation import Adaptation
 from vlcal.policy.layers import decoder
 from vlcal.policy.layouts.grouped import Grouped
 from vlcal.policy.layouts.packing import Packed
+from vlcal.policy.memory.footprint import ROOMY, Workload, footprint, largest_chunk
 from vlcal.policy.memory.live_bytes import LiveBytes
 from vlcal.policy.memory.skeleton import Skeleton
 from vlcal.text import Grammar
@@ -49,7 +52,7 @@ def test_the_cache_grows_by_keys_and_values(embedded: Path) -> None:
     with torch.no_grad():
         cache = policy.backbone.base_model(torch.full((3, 10), policy.pad_token_id), use_cache=True).past_key_values
 
-    assert Skeleton(spec).cache_bytes().token * 3 * 10 == sum(
+    assert Skeleton(spec).cache_bytes.token * 3 * 10 == sum(
         layer.keys.nbytes + layer.values.nbytes for layer in cache.layers
     )
 
@@ -93,3 +96,26 @@ def test_attention_group_by_group_holds_the_prompt_once_more_for_every_completio
 
     estimated = Skeleton(spec).grouping_bytes(encoded.length + many * long, encoded.length, many)
     assert more == pytest.approx(estimated, rel=0.3)
+
+
+def test_memory_follows_the_chunk_and_the_largest_chunk_fits_where_one_more_does_not(embedded: Path) -> None:
+    skeleton, gib = Skeleton(PolicySpec(str(embedded), LoRA(rank=4), dtype="float32")), 2**30
+    work = Workload(
+        prompts=64,
+        chunk=5,
+        prompt_tokens=900,
+        image_tokens=800,
+        pixel_values=10**6,
+        group_size=8,
+        completion_tokens=1000,
+        token_budget=2000,
+    )
+
+    def peak(prompts: int, chunk: int) -> int:
+        return footprint(skeleton, replace(work, prompts=prompts, chunk=chunk), 10**6, gib).peak
+
+    card = ceil(peak(64, 5) / ROOMY)
+    assert largest_chunk(skeleton, work, 10**6, card) == 5
+    assert largest_chunk(skeleton, work, 10**6, card - 2**20) == 4
+    assert [largest_chunk(skeleton, work, 10**6, size) for size in (gib // 4, 64 * gib)] == [0, 64]
+    assert peak(64, 5) < 1.2 * peak(5, 5) < peak(64, 64)

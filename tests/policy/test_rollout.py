@@ -10,6 +10,7 @@ import torch
 from vlcal.policy import Continuations, Frozen, Policy, TransformersEngine
 from vlcal.text import Grammar
 from vlcal.text.spans import token_offsets
+from vlcal.training.sampling import draw_seed
 from vlcal.types import PromptBatch, Rollouts
 
 Leaning = Callable[[Policy, list[int], float], Policy]
@@ -18,7 +19,8 @@ Leaning = Callable[[Policy, list[int], float], Policy]
 def sample(
     policy: Policy, prompts: PromptBatch, grammar: Grammar, seed: int = 3, engine: TransformersEngine | None = None
 ) -> Rollouts:
-    return (engine or TransformersEngine(8)).sample(policy, policy.encode(prompts, grammar), 2, seed)
+    seeds = [draw_seed(seed, name) for name in prompts.ids]
+    return (engine or TransformersEngine(8)).sample(policy, policy.encode(prompts, grammar), 2, seeds)
 
 
 def test_one_seed_gives_one_set_of_completions_and_another_seed_another(
@@ -53,7 +55,7 @@ def test_log_probs_at_sampling_equal_those_of_the_scoring_pass(
 ) -> None:
     policy = build(Frozen())
     leaning(policy, [policy.tokenizer.eos_token_id], 4.0)  # so that some rows end early
-    engine = TransformersEngine(12, temperature, top_p=0.95)
+    engine = TransformersEngine(12, temperature)
 
     rollouts = sample(policy, mixed, grammar, engine=engine)
 

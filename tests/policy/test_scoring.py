@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -172,7 +173,21 @@ def test_statistics_of_a_bfloat16_policy_are_float32_and_close_to_those_of_a_flo
 
 
 def test_levels_of_several_tokens_are_refused_by_name(frozen_policy: Policy) -> None:
-    assert frozen_policy.level_tokens(Grammar()).shape == (11,)
+    assert frozen_policy.level_tokens(Grammar()).shape == (2, 11)
 
     with pytest.raises(ValueError, match=r"`grammar.levels` must be one token each.*\[25, 100\].*SampledConfidence"):
         frozen_policy.level_tokens(Grammar(levels=(0, 25, 100)))
+
+
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")  # of torch, about GPUs of another maker
+def test_a_dtype_without_instructions_on_this_cpu_is_warned_of(
+    build: Callable[..., Policy], caplog: pytest.LogCaptureFixture
+) -> None:
+    coarse, exact = build(Frozen(), dtype="bfloat16"), build(Frozen())
+
+    with torch.backends.mkldnn.flags(enabled=False):  # whose kernels alone have instructions for bfloat16
+        coarse.layout, exact.layout  # noqa: B018
+
+    warnings = [record.getMessage() for record in caplog.records if "as long as float32" in record.getMessage()]
+    assert len(warnings) == 1
+    assert re.match(r"bfloat16 takes \d+ times as long .* set `dtype` of the policy to float32", warnings[0])

@@ -11,6 +11,7 @@ import pytest
 from vlcal.policy import Policy, PolicySpec, RolloutEngine
 from vlcal.probes.study import Study
 from vlcal.text import Grammar
+from vlcal.training.chunks import ChunkedPrompts
 from vlcal.training.pipeline import Pipeline
 from vlcal.training.sampling import SamplingPlan, draw_seed
 from vlcal.types import PromptBatch
@@ -49,7 +50,7 @@ def make_study(
         encoded = policy.encode(prompts, pipeline.reader.grammar)
         written = replay(texts)
         plan = SamplingPlan(written, len(texts) // len(prompts), seed)
-        assessment = pipeline.assess(policy, prompts, encoded, plan)
+        assessment = pipeline.assess(policy, ChunkedPrompts(policy, prompts, pipeline.reader.grammar), plan)
         return Study(policy, pipeline, engine or written, assessment, encoded, draw_seed(seed, "study"), **settings)
 
     return made

@@ -57,12 +57,12 @@ def test_hidden_tokens_are_kept_from_the_model_itself(place_and_study: tuple[Pla
     # Past the pad_token_id that takes their place: the mask alone must do.
     place, study = place_and_study
     tokens, cut = torch.tensor([[*place.prefix, study.policy.pad_token_id]]), len(place.prefix) - 4
-    mask = torch.arange(tokens.shape[1])[None] >= cut
+    seen, whole = torch.arange(tokens.shape[1])[None] >= cut, torch.ones_like(tokens, dtype=torch.bool)
     others = torch.cat([tokens[:, :cut].flip(1), tokens[:, cut:]], 1)
 
     with torch.no_grad():
         states = [
-            MaskedPrefixLayout().hidden(study.policy.headless, Continuations.of(study.encoded, row, mask))[0, -1]
+            MaskedPrefixLayout(seen).hidden(study.policy.headless, Continuations.of(study.encoded, row, whole))[0, -1]
             for row in (tokens, others)
         ]
 
@@ -87,11 +87,12 @@ def test_given_places_are_those_a_family_finds_itself(family: str, tmp_path: Pat
     encoded = policy.encode(prompts, Grammar(instructions=""))
     row = policy.tokenizer.encode("a short line of words to continue", add_special_tokens=False)
     tokens = torch.tensor([row, row, row])
+    whole = torch.ones_like(tokens, dtype=torch.bool)
 
     with torch.no_grad():
         placed, found = (
-            policy.hidden(Continuations.of(encoded, tokens, torch.ones_like(tokens, dtype=torch.bool)), layout)
-            for layout in (MaskedPrefixLayout(), Plain())
+            policy.hidden(Continuations.of(encoded, tokens, whole), layout)
+            for layout in (MaskedPrefixLayout(whole), Plain())
         )
 
     torch.testing.assert_close(placed, found, rtol=1e-4, atol=1e-4)
@@ -107,7 +108,8 @@ def test_nothing_hidden_gives_what_the_plain_layout_gives(
 
     with torch.no_grad():
         placed, found = (
-            study.policy.hidden(continuations, layout)[rollouts.mask] for layout in (MaskedPrefixLayout(), Plain())
+            study.policy.hidden(continuations, layout)[rollouts.mask]
+            for layout in (MaskedPrefixLayout(torch.ones_like(rollouts.mask)), Plain())
         )
 
     torch.testing.assert_close(placed, found, rtol=1e-4, atol=1e-4)
@@ -225,3 +227,17 @@ def test_where_nothing_can_be_said_the_summary_is_none() -> None:
 
     assert set(summary["overall"].values()) == {None, "overall"}
     assert summary["level_mass"]["mean_read"] == 1.0
+
+
+def test_what_a_response_is_drawn_does_not_depend_on_the_other_prompts(
+    make_study: MakeStudy, scenes: Scenes, respond: Respond
+) -> None:
+    prompts = scenes(3)
+    together = HiddenResponse()(make_study(prompts, respond(prompts)))
+
+    last = prompts.select([2])
+    alone = HiddenResponse()(make_study(last, respond(last)))
+
+    for name, values in alone.items():
+        torch.testing.assert_close(values, together[name][4:], rtol=1e-5, atol=1e-6, equal_nan=True)
+    assert not alone["reasoning hidden"].isnan().any()

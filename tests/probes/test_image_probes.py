@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -40,12 +40,12 @@ class Witness(RolloutEngine):
         super().__init__()
         self.engine = engine
         self.shown: list[EncodedPrompts] = []
-        self.seeds: list[int] = []
+        self.seeds: list[list[int]] = []
 
-    def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seed: int) -> Rollouts:
+    def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seeds: Sequence[int]) -> Rollouts:
         self.shown.append(encoded)
-        self.seeds.append(seed)
-        return self.engine.sample(policy, encoded, group_size, seed)
+        self.seeds.append(list(seeds))
+        return self.engine.sample(policy, encoded, group_size, seeds)
 
 
 def test_a_removed_image_is_not_passed_at_all(
@@ -165,7 +165,7 @@ def test_every_severity_is_answered_with_the_same_seed(
 
     CorruptionCurve(severities=(0, 0.5, 1))(make_study(prompts, texts, engine=witness))
 
-    assert len(witness.seeds) == 3 and len(set(witness.seeds)) == 1
+    assert len(witness.seeds) == 3 and all(seeds == witness.seeds[0] for seeds in witness.seeds)
 
 
 def curve_of(accuracy: list[float], visual: list[float]) -> dict[str, torch.Tensor]:

@@ -8,22 +8,20 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tokenizers import AddedToken
 from torch import Tensor, nn
 
 from tests.probes.studies import MakeStudy, without_image
 from vlcal.policy import Continuations, Policy
 from vlcal.probes.levels import (
-    CONFIDENCES,
     Levels,
     Place,
     level_distribution,
     levels_at,
-    spelled_levels,
     stated_places,
     text_places,
 )
 from vlcal.probes.study import Study
+from vlcal.text.grammar import CONFIDENCES
 from vlcal.types import PromptBatch
 
 Scenes = Callable[[int], PromptBatch]
@@ -48,12 +46,12 @@ def test_levels_of_one_token_have_the_softmax_at_the_confidence_token(
     study = make_study(prompts, respond(prompts))  # two responses per prompt
     tokens = study.policy.level_tokens(study.grammar)
 
-    for name in CONFIDENCES:
+    for name, own in zip(CONFIDENCES, tokens, strict=True):
         places = stated_places(study)[name]
         found = level_distribution(study, name, places).exp()
 
         assert [place.row for place in places] == [0, 1, 2, 3]
-        expected = torch.stack([next_token(study, place.row, place.prefix)[tokens] for place in places])
+        expected = torch.stack([next_token(study, place.row, place.prefix)[own] for place in places])
         torch.testing.assert_close(found, expected)
 
 
@@ -211,25 +209,28 @@ def test_expected_confidences_are_means_over_the_levels(
     assert expected["overall"].tolist() == pytest.approx([(2 / 7 + 2 / 3) / 2])
 
 
-def test_a_tokenizer_that_merges_a_tag_and_a_level_is_refused(
-    make_study: MakeStudy, scenes: Scenes, respond: Respond
-) -> None:
-    prompts = scenes(1)
-    study = make_study(prompts, respond(prompts, offsets=(0,)))
-    processor = copy.deepcopy(study.policy.processor)
-    processor.tokenizer.add_tokens([AddedToken("<vision_confidence>7", normalized=False)])
-    policy = Policy(study.policy.adapted, study.policy.backbone, processor)
-
-    with pytest.raises(ValueError, match="`grammar.levels` must start a new token .* <vision_confidence>.* two for 7"):
-        spelled_levels(replace(study, policy=policy), "visual_confidence")
-    assert len(spelled_levels(study, "visual_confidence")) == 11
-
-
 def test_an_empty_prefix_is_read_behind_the_prompt(make_study: MakeStudy, scenes: Scenes, respond: Respond) -> None:
     prompts = scenes(1)
     study = make_study(prompts, respond(prompts, offsets=(0,)))
 
     found = level_distribution(study, "visual_confidence", [Place(0, ())]).exp()
 
-    expected = next_token(study, 0, ())[study.policy.level_tokens(study.grammar)]
+    expected = next_token(study, 0, ())[study.policy.level_tokens(study.grammar)[0]]
     torch.testing.assert_close(found[0], expected)
+
+
+def test_places_in_tokens_and_in_texts_are_the_same_where_the_prompt_has_opened_the_response(
+    make_study: MakeStudy, frozen_policy: Policy, scenes: Scenes, respond: Respond
+) -> None:
+    processor = copy.deepcopy(frozen_policy.processor)
+    prompt = "<|im_start|>assistant{% endif %}"
+    processor.chat_template = processor.chat_template.replace(prompt, prompt.replace("{%", "<think>{%"))
+    prompts = scenes(2)
+    texts = respond(prompts, offsets=(0,))
+
+    study = make_study(prompts, texts, Policy(frozen_policy.adapted, frozen_policy.backbone, processor))
+
+    assert study.policy.opening == "<think>"
+    assert study.assessment.responses.well_formed.all()
+    assert stated_places(study) == text_places(study, texts)
+    assert study.policy.tokenizer.decode(stated_places(study)["visual_confidence"][0].prefix[:1]) == "<vision>"

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlcal.text import SPAN_NAMES, Grammar, ParsedResponse, parse
+from vlcal.text.parse import visible
 
 GRAMMAR = Grammar()
 WHOLE = GRAMMAR.render("a 7 and a 2", "7 + 2 = 9", "9", "both clear", 7, 10)
@@ -32,7 +33,7 @@ def test_whatever_is_rendered_is_read_back(vision: str, reasoning: str, answer: 
     said = read(GRAMMAR.render(vision, reasoning, answer, analysis, level, 10 - level))
     assert (said.vision, said.reasoning, said.answer, said.analysis) == (vision, reasoning, answer, analysis)
     assert (said.visual_confidence, said.reasoning_confidence) == (level / 10, (10 - level) / 10)
-    assert said.well_formed == bool(vision.strip() and answer.strip())
+    assert said.well_formed == (visible(vision) and visible(answer))
 
 
 def test_spans_are_the_characters_of_the_contents() -> None:
@@ -80,6 +81,29 @@ def test_white_space_between_blocks_and_around_levels_is_allowed() -> None:
 )
 def test_anything_but_the_whole_grammar_is_not_well_formed(text: str) -> None:
     assert not read(text).well_formed
+
+
+INVISIBLE = (
+    "\u200b",
+    "\ufeff",
+    "\u00ad",
+    "\u2060",
+    "\u202e",
+    "\ufe0f",
+    "\u0301",
+    "\x00",
+    "\u3164",
+    "\u2800",
+    "\U000e0041",
+)
+
+
+@pytest.mark.parametrize("character", INVISIBLE)
+def test_a_part_of_invisible_characters_is_blank(character: str) -> None:
+    assert not read(WHOLE.replace("a 7 and a 2", f" {character}{character}")).well_formed
+    assert not read(WHOLE.replace(r"\boxed{9}", rf"\boxed{{{character}}}")).well_formed
+    assert read(WHOLE.replace("a 7 and a 2", f"a{character} 7")).well_formed
+    assert read(rf"\boxed{{9}} \boxed{{{character}}}").answer == "9"  # an empty box behind the answer
 
 
 def test_blocks_out_of_order_are_read_and_not_well_formed() -> None:
@@ -198,11 +222,14 @@ def test_well_formed_is_what_renders_to_the_same_text(text: str) -> None:
 
 @pytest.mark.parametrize(
     "unit",
-    ["<vision>", "\\boxed{", "\\", "{", "\\boxed{}", "<", "<vision>7</vision>", " ", "</", "<vision_confidence>7"],
+    [
+        *("<vision>", "\\boxed{", "\\", "{", "\\boxed{}", "<", "<vision>7</vision>", " ", "</", "<vision_confidence>7"),
+        *("\u200b", "\\boxed{\u200b}", "<think>", "</confidence>", "\\boxed ", "\\\\boxed{", "}{", "\ud800"),
+    ],
 )
 def test_time_is_linear_in_the_length(unit: str) -> None:
-    text = WHOLE[:40] + unit * (100_000 // len(unit)) + WHOLE[40:]
+    text = WHOLE[:40] + unit * (1_000_000 // len(unit)) + WHOLE[40:]
     start = time.process_time()
     read(text)
-    # Linear takes a few hundredths of a second; quadratic would take minutes.
-    assert time.process_time() - start < 2.0
+    # Linear takes a few tenths of a second; quadratic would take hours.
+    assert time.process_time() - start < 20.0

@@ -8,43 +8,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from tests.text.tokenizers import byte_level, metaspace
 from vlcal.text import Grammar, parse
 from vlcal.text.spans import token_masks, token_offsets
 
 TEXT = Grammar().render("a 7 and a 中 🙂", "7 + 2 = 9", "9", "é clear", 7, 10)
-
-
-def byte_level(*merges: tuple[str, str], added: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
-    """All 256 bytes, the given merges of the letters that stand for them, and the given tags as single tokens."""
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {piece: index for index, piece in enumerate([*letters, *map("".join, merges)])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges)))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken("<|im_end|>", special=True)])
-    tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in added])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>")
-
-
-def metaspace() -> PreTrainedTokenizerFast:
-    """Words with their leading space, single letters, and bytes for all else, decoded as Llama's are."""
-    pieces = [
-        "<unk>",
-        *(f"<0x{byte:02X}>" for byte in range(256)),
-        "▁",
-        *"abcdefghijklmnopqrstuvwxyz0123456789<>/_{}+=\\",
-    ]
-    merges = [("▁", "a"), ("▁", "7"), ("n", "d"), ("▁a", "nd"), (">", "7"), ("▁", "▁")]
-    vocabulary = {piece: index for index, piece in enumerate([*pieces, *map("".join, merges)])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>", byte_fallback=True))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
 
 
 def letters_of(character: str) -> list[str]:
@@ -63,7 +34,7 @@ TOKENIZERS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
     "bytes": byte_level,
     "cut across": cut_across,
     "tags as tokens": lambda: byte_level(added=Grammar().tags),
-    "metaspace": metaspace,
+    "metaspace": lambda: metaspace((">", "7")),
 }
 
 

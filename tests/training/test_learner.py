@@ -26,12 +26,13 @@ from vlcal.objectives import (
 )
 from vlcal.policy import Adaptation, FrozenCopy, LanguageModel, PolicySpec, RolloutEngine, WholeModel
 from vlcal.text import Grammar
+from vlcal.training.chunks import ChunkedPrompts
 from vlcal.training.learner import Learner, Update
 from vlcal.training.pipeline import Pipeline
 from vlcal.training.sampling import SamplingPlan
 from vlcal.types import PromptBatch
 
-Losses = Callable[[int], tuple[Tensor, Tensor, Counter[str]]]
+Losses = Callable[..., tuple[Tensor, Tensor, Counter[str]]]
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def losses_of(
     replay: Callable[..., RolloutEngine],
     respond: Callable[..., list[str]],
 ) -> Callable[..., Losses]:
-    """The loss, its gradient and its figures under a token budget, of a policy that has moved from its reference."""
+    """The loss, its gradient and its figures under a budget and in chunks, of a policy that moved away."""
 
     def made(adaptation: Adaptation, aggregation: LossAggregation, reference_kl: ReferenceKL) -> Losses:
         policy = PolicySpec(str(embedded), adaptation, dtype="float32").build()
@@ -53,21 +54,21 @@ def losses_of(
         prompts, pipeline = scenes(3), make_pipeline()
         texts = respond(prompts)
         texts[3] = "no confidence at all"  # so that responses, tokens and completions are counted differently
-        encoded = policy.encode(prompts, grammar)
+        chunked = ChunkedPrompts(policy, prompts, grammar)
         with torch.no_grad():
             plan = SamplingPlan(replay(texts), 2, 0)
-            experience = pipeline.collect(policy, prompts, encoded, plan, NoCorrection())
+            experience = pipeline.collect(policy, chunked, plan, NoCorrection())
             for weight in policy.backbone.get_decoder().parameters():
                 weight.add_(0.01 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
         experience = replace(experience, advantages=torch.randn(experience.advantages.shape))
 
-        def losses(budget: int) -> tuple[Tensor, Tensor, Counter[str]]:
+        def losses(budget: int, chunk: int = 3) -> tuple[Tensor, Tensor, Counter[str]]:
             objective = ClippedSurrogate(aggregation=aggregation)
             update = Update(objective, ExpectedScore(), reference_kl, reference, token_budget=budget)
             learner = Learner(policy, pipeline.reader, update, 1.0)
             policy.zero_grad()
             total, figures = torch.zeros(()), Counter[str]()
-            for part in learner.passes(experience, encoded):
+            for part in learner.passes(experience, ChunkedPrompts(policy, prompts, grammar, chunk), [0, 1, 2]):
                 part.loss.backward()  # type: ignore[no-untyped-call]
                 total += part.loss.detach()
                 figures.update(part.stats)  # type: ignore[arg-type]
@@ -94,8 +95,8 @@ def test_many_passes_give_the_loss_the_gradient_and_the_figures_of_one(
     losses = losses_of(LanguageModel(), aggregation, reference_kl)
 
     whole, gradient, figures = losses(10**6)
-    for budget in (1, 150):
-        total, accumulated, added = losses(budget)
+    for budget, chunk in ((1, 3), (150, 3), (10**6, 2)):
+        total, accumulated, added = losses(budget, chunk)
         torch.testing.assert_close(total, whole, rtol=1e-4, atol=1e-6)
         assert (accumulated - gradient).norm() < 1e-4 * gradient.norm()
         assert added.keys() == figures.keys() and ("reference_kl" in added) is reference_kl.needs_reference
@@ -107,6 +108,7 @@ def test_a_vision_tower_that_learns_is_given_its_gradient_in_every_pass(losses_o
     losses = losses_of(WholeModel(), TokenMean(), NoReferenceKL())
 
     _, gradient, _ = losses(10**6)
-    _, accumulated, _ = losses(150)
 
-    assert (accumulated - gradient).norm() < 1e-4 * gradient.norm()
+    for budget, chunk in ((150, 3), (10**6, 1)):
+        _, accumulated, _ = losses(budget, chunk)
+        assert (accumulated - gradient).norm() < 1e-4 * gradient.norm()

@@ -20,6 +20,7 @@ from vlcal.perturbations import GaussianNoise, NoPerturbation, PatchMask
 from vlcal.policy import Continuations, Policy, PolicySpec, RolloutEngine, TransformersEngine
 from vlcal.rewards import AccuracyReward, CalibrationReward, ZeroReward
 from vlcal.text import Grammar
+from vlcal.training.chunks import ChunkedPrompts
 from vlcal.training.learner import level_log_probs
 from vlcal.training.pipeline import Pipeline
 from vlcal.training.reader import ResponseReader
@@ -47,8 +48,8 @@ class Noted(PatchMask):
 def collected(
     pipeline: Pipeline, policy: Policy, prompts: PromptBatch, engine: RolloutEngine, seed: int = 5
 ) -> Experience:
-    encoded = policy.encode(prompts, pipeline.reader.grammar)
-    return pipeline.collect(policy, prompts, encoded, SamplingPlan(engine, 2, seed), NoCorrection())
+    chunked = ChunkedPrompts(policy, prompts, pipeline.reader.grammar)
+    return pipeline.collect(policy, chunked, SamplingPlan(engine, 2, seed), NoCorrection())
 
 
 def assessed(
@@ -109,15 +110,14 @@ def test_advantages_follow_the_rewards_and_are_corrected_token_by_token(
 ) -> None:
     prompts = scenes(2)
     pipeline = make_pipeline(reweighter=UniformReweighter())
-    encoded = frozen_policy.encode(prompts, pipeline.reader.grammar)
+    chunked = ChunkedPrompts(frozen_policy, prompts, pipeline.reader.grammar)
 
     class Unlikely(SamplerCorrection):
         def __call__(self, trained: Tensor, sampled: Tensor, mask: Tensor) -> Tensor:
             return torch.where(torch.arange(trained.shape[1]) == 1, 0.25, 1.0).expand_as(trained)
 
-    experience = pipeline.collect(
-        frozen_policy, prompts, encoded, SamplingPlan(replay(respond(prompts)), 2, 5), Unlikely()
-    )
+    plan = SamplingPlan(replay(respond(prompts)), 2, 5)
+    experience = pipeline.collect(frozen_policy, chunked, plan, Unlikely())
 
     # In each group the first completion is right and the second is not: half the distance over the deviation.
     side = torch.tensor([1.0, -1.0, 1.0, -1.0]) / 2**0.5

@@ -25,7 +25,7 @@ def read(
     policy: Policy, prompts: PromptBatch, engine: RolloutEngine, grammar: Grammar
 ) -> tuple[Responses, Callable[[Tensor], list[str]]]:
     """The responses, and a function from a mask to the text it selects in each row."""
-    rollouts = engine.sample(policy, policy.encode(prompts, grammar), 2, 0)
+    rollouts = engine.sample(policy, policy.encode(prompts, grammar), 2, range(len(prompts)))
     said = ResponseReader(grammar, oracle=DigitsOracle()).read(policy, prompts, rollouts)
 
     def selected(mask: Tensor) -> list[str]:

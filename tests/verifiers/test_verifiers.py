@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlcal.text import Grammar, parse
-from vlcal.verifiers import ChoiceVerifier, ExactVerifier, NoOracle, NoVerifier, NumericVerifier, Verifier
+from vlcal.verifiers import (
+    AnyTarget,
+    ChoiceVerifier,
+    ExactVerifier,
+    NoOracle,
+    NoVerifier,
+    NumericVerifier,
+    OptionVerifier,
+    PhraseVerifier,
+    Verifier,
+    YesNoVerifier,
+)
 
 QUICK: tuple[tuple[Verifier, str], ...] = (
     (ExactVerifier(), "blue"),
@@ -22,6 +33,26 @@ QUICK: tuple[tuple[Verifier, str], ...] = (
 def test_no_answer_is_not_right(verifier: Verifier, target: str) -> None:
     assert verifier(None, target) == 0.0
     assert verifier("", target) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("verifier", "target", "complaint"),
+    [
+        (NumericVerifier(), "twelve", "`target` must be a number for `NumericVerifier`; got 'twelve'"),
+        (YesNoVerifier(), "maybe", "`target` must be yes or no"),
+        (OptionVerifier(["a dog", "two cats"]), "C", "`target` must be the letter of one of the 2 options"),
+        (PhraseVerifier(), "?!", r"the answer must be right by `PhraseVerifier` itself; got '\?!'"),
+        (AnyTarget(NumericVerifier(), ["six"]), "6", "`target` must be a number .* got 'six'"),
+    ],
+)
+def test_a_target_that_cannot_be_judged_is_refused(verifier: Verifier, target: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        verifier.check(target)
+
+
+@pytest.mark.parametrize(("verifier", "target"), [*QUICK, (NoVerifier(), "anything"), (NumericVerifier(), "12 cm")])
+def test_a_target_that_is_judged_and_one_that_nobody_judges_pass(verifier: Verifier, target: str) -> None:
+    verifier.check(target)
 
 
 @pytest.mark.parametrize(("verifier", "target"), QUICK)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from vlcal.callbacks.observer import Observer
@@ -31,6 +33,17 @@ class CertaintyMonitor(Observer):
         self.window = window
         self._recent: deque[Outcomes] = deque()
         self._evaluated: list[Outcomes] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """The latest responses of training, a batch after the other."""
+        return {
+            "recent": [{name: torch.from_numpy(rows) for name, rows in vars(each).items()} for each in self._recent]
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the responses of a checkpoint."""
+        batches = ({name: rows.numpy() for name, rows in columns.items()} for columns in state_dict["recent"])
+        self._recent = deque(Outcomes(**columns) for columns in batches)
 
     def observe(self, trainer: Trainer, pl_module: LightningModule, assessment: Assessment, stage: str) -> None:
         outcomes = Outcomes.of(assessment)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 from lightning.pytorch import LightningModule, Trainer
@@ -37,6 +39,14 @@ class CollapseWatch(Observer):
         self.patience = patience
         self._narrow = dict.fromkeys(("visual", "reasoning", "overall"), 0)
         self._warned = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """For how many steps each confidence was narrow, and whether that was said."""
+        return {"narrow": dict(self._narrow), "warned": self._warned}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting where a checkpoint left off."""
+        self._narrow, self._warned = dict(state_dict["narrow"]), state_dict["warned"]
 
     def observe(self, trainer: Trainer, pl_module: LightningModule, assessment: Assessment, stage: str) -> None:
         if stage != "train":

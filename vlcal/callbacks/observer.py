@@ -28,7 +28,8 @@ class Observer(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._hand_on(trainer, pl_module, outputs, "train")
+        if not (isinstance(outputs, Mapping) and outputs.get("skipped")):
+            self._hand_on(trainer, pl_module, outputs, "train")
 
     def on_validation_batch_end(
         self,

@@ -20,6 +20,7 @@ from vlcal.evaluation.metrics import auroc
 from vlcal.evaluation.metrics.training import TRUTHS
 from vlcal.files import write_whole
 from vlcal.modules import ReinforcementModule
+from vlcal.policy import EncodedPrompts
 from vlcal.probes import Probe, Readout
 from vlcal.probes.study import Study
 from vlcal.training.sampling import draw_seed
@@ -64,19 +65,23 @@ class StudyWriter(Observer):
         if stage == "train":
             return
         assert isinstance(pl_module, ReinforcementModule)  # as `setup` made sure
-        sampling = pl_module.sampling
         with pl_module.pipeline.preserve_state():
-            study = Study(
-                pl_module.policy,
-                pl_module.pipeline,
-                sampling.validation,
-                assessment,
-                pl_module.policy.encode(assessment.prompts, pl_module.pipeline.reader.grammar),
-                draw_seed(sampling.seed, "study"),
-                pl_module.update.token_budget,
-            )
-            for name, values in self.ask(study).items():
-                self._columns[name].append(values.detach().float().cpu())
+            prompts = pl_module.chunked(assessment.prompts)
+            for chunk in prompts.chunks(prompts.all):
+                self._observe(pl_module, assessment.select(chunk), prompts.encoded(chunk))
+
+    def _observe(self, module: ReinforcementModule, assessment: Assessment, encoded: EncodedPrompts) -> None:
+        study = Study(
+            module.policy,
+            module.pipeline,
+            module.sampling.validation,
+            assessment,
+            encoded,
+            draw_seed(module.sampling.seed, "study"),
+            module.update.token_budget,
+        )
+        for name, values in self.ask(study).items():
+            self._columns[name].append(values.detach().float().cpu())
         self._ids += [assessment.prompts.ids[owner] for owner in study.prompt_index]
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

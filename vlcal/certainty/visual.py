@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vlcal.certainty.base import CertaintyEstimator
+from vlcal.certainty.base import CertaintyEstimator, visual_tokens
 from vlcal.certainty.labelers import BatchLabeler, SoftLabeler
 from vlcal.errors import UserError
 from vlcal.functional.certainty import token_soft_labels, visual_score
@@ -48,7 +48,7 @@ class VisualCertainty(CertaintyEstimator, Stateful):
     @torch.no_grad()
     def __call__(self, evidence: Evidence, rollouts: Rollouts, responses: Responses) -> Certainty:
         """Soft labels from the vision part: of a response by its means, of a token by its own KL and entropy."""
-        (kl, entropy), vision = self.measured(evidence), responses.spans.vision
+        (kl, entropy), vision = self.measured(evidence), visual_tokens(evidence, responses)
         score = visual_score(masked_mean(kl, vision), masked_mean(entropy, vision), eps=self.eps)
         token = token_soft_labels(kl, entropy, vision, eps=self.eps)
         return Certainty(token=token, response=self.labeler(score, rollouts.group_size), score=score)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,14 +14,18 @@ from vlcal.commands.trainer import Cli
 from vlcal.data import ImageSize
 from vlcal.errors import UserError
 from vlcal.modules import ReinforcementModule
+from vlcal.modules.policy_module import unreached_validation
 from vlcal.policy import FrozenCopy, TransformersEngine
-from vlcal.policy.memory.footprint import Footprint, Workload, footprint
+from vlcal.policy.chat import check_vocabulary, prompt_opening
+from vlcal.policy.memory.footprint import ROOMY, Footprint, Workload, footprint, largest_chunk
 from vlcal.policy.memory.lengths import PromptLength, PromptRuler
 from vlcal.policy.memory.skeleton import Skeleton
+from vlcal.text.levels import level_tokens
 
 if TYPE_CHECKING:
     from lightning.pytorch.cli import LightningArgumentParser
     from torch import nn
+    from transformers import ProcessorMixin
 
     from vlcal.training.optimization import Optimization
     from vlcal.types import PromptBatch
@@ -30,7 +34,7 @@ GIB = 2**30
 MEASURED = 8  # the longest prompts, whose length the processor gives
 NAMED = 5  # prompts that a finding names
 PROBE = 1 << 16  # size of the weight whose optimizer state is measured
-ROOMY = 0.95  # share of the GPU memory that an estimate may fill
+CHUNK = "model.init_args.sampling.init_args.chunk_prompts"
 
 
 def doctor(args: list[str]) -> None:
@@ -50,15 +54,21 @@ def doctor(args: list[str]) -> None:
     survey = PromptSurvey(cli)
     longest = ruler.longest(survey.batches(), MEASURED)
     console.print(f"data        {survey.prompts} prompts can be read, {len(survey.bad)} batches cannot")
-    findings = survey.findings()
+    if (unreached := unreached_validation(cli.trainer, len(survey.loaders[0]))) is not None:
+        console.print(f"note        {unreached}", soft_wrap=True)
+    findings = survey.findings() + conversation(module, skeleton, processor, console)
     if longest:
         lengths = sorted(((ruler.length(prompt), prompt) for prompt in longest), key=lambda one: -one[0].tokens)
         work = workload(module, [length for length, _ in lengths], survey.batch_size, cli.trainer.world_size)
-        taken = footprint(skeleton, work, optimizer_bytes(module.optimization, skeleton.learning), card)
+        state = optimizer_bytes(module.optimization, skeleton.learning)
+        taken, most = footprint(skeleton, work, state, card), largest_chunk(skeleton, work, state, card)
         console.print(_lengths(lengths), _table(taken, card))
-        findings += [*_too_long(ruler, lengths, work, skeleton), *_too_large(taken, card)]
+        chunks = f"{work.chunk} of {work.prompts} prompts a step; most that fit: `{CHUNK}: {most}`"
+        console.print(f"at once     {chunks}", soft_wrap=True)
+        findings += [*_too_long(ruler, lengths, work, skeleton), *_too_large(taken, card, most)]
         if not findings:
-            findings += measure(module, lengths[0][1], survey.batch_size, console)
+            # Two chunks, so that what the first one leaves behind would show in the second.
+            findings += measure(module, lengths[0][1], min(work.prompts, 2 * work.chunk), console)
     console.print("\n".join(findings) or "verdict     nothing was found that must be changed", soft_wrap=True)
     if findings:
         sys.exit(1)
@@ -75,6 +85,26 @@ def sampled_here(model: object) -> ReinforcementModule:
     raise UserError(
         f"`model` must be a ReinforcementModule whose engine has `max_new_tokens`; got {type(model).__name__}."
     )
+
+
+def conversation(
+    module: ReinforcementModule, skeleton: Skeleton, processor: ProcessorMixin, console: Console
+) -> list[str]:
+    """What prompts open of a response; a finding for a tokenizer that fits neither the model nor the levels."""
+    opening = prompt_opening(processor)
+    console.print(
+        f"chat        prompts open {opening!r}" if opening else "chat        prompts open no response", markup=False
+    )
+    checks: list[Callable[[], object]] = [lambda: check_vocabulary(processor.tokenizer, skeleton.embeddings)]
+    if module.update.confidence.needs_levels:
+        checks.append(lambda: level_tokens(processor.tokenizer, module.pipeline.reader.grammar))
+    findings = []
+    for check in checks:
+        try:
+            check()
+        except UserError as error:
+            findings.append(f"change      {error}")
+    return findings
 
 
 def measure(module: ReinforcementModule, longest: PromptBatch, prompts: int, console: Console) -> list[str]:
@@ -101,6 +131,7 @@ class Prepared(Cli):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the argument of this command alone."""
+        super().add_arguments_to_parser(parser)
         parser.add_argument("--memory", type=float | None, default=None, help="Memory of the card in GB; 16 for 16 GB.")
 
     def card(self) -> int:
@@ -127,6 +158,7 @@ class PromptSurvey:
         from lightning.pytorch.trainer.states import TrainerFn
 
         cli.trainer.state.fn = TrainerFn.FITTING
+        cli.trainer.strategy.connect(cli.model)
         cli.datamodule.trainer = cli.trainer
         cli.datamodule.setup("fit")
         self.loaders = [cli.datamodule.train_dataloader()]
@@ -164,6 +196,7 @@ def workload(module: ReinforcementModule, lengths: list[PromptLength], prompts: 
     sampling = module.sampling
     return Workload(
         prompts=prompts,
+        chunk=min(prompts, sampling.chunk_prompts),
         prompt_tokens=max(length.tokens for length in lengths),
         image_tokens=max(length.image_tokens for length in lengths),
         pixel_values=max(length.pixel_values for length in lengths),
@@ -184,7 +217,7 @@ def optimizer_bytes(optimization: Optimization, weights: list[nn.Parameter]) -> 
         size = min(weight.numel(), PROBE)
         if (size, weight.dtype) not in rates:
             probe = torch.nn.Parameter(torch.zeros(size, 1, dtype=weight.dtype))
-            optimizer, _ = optimization.build([probe], 1)
+            optimizer = optimization.build([probe])
             probe.grad = torch.ones_like(probe)
             optimizer.step()
             kept = [value for value in optimizer.state[probe].values() if isinstance(value, torch.Tensor)]
@@ -215,16 +248,18 @@ def _too_long(
     return findings
 
 
-def _too_large(taken: Footprint, card: int) -> list[str]:
+def _too_large(taken: Footprint, card: int, most: int) -> list[str]:
     if taken.peak <= ROOMY * card:
         return []
     advice = {
-        "rollouts": "fewer prompts a step (`batch_size`) or shorter completions (`max_new_tokens`)",
+        "rollouts": "shorter completions (`max_new_tokens`)",
         "update": "a smaller `token_budget`, RecomputedActivations where they are kept, or fewer pixels",
         "scoring": "a smaller `token_budget`",
-        "images": "fewer pixels (`image_size`) or fewer prompts a step (`batch_size`)",
+        "images": "fewer pixels (`image_size`)",
         "optimizer": "fewer weights that learn, or PagedAdamW8bit",
     }[taken.largest]
+    if most:
+        advice = f"fewer prompts at once, `{CHUNK}: {most}`, which changes nothing that is learned"
     return [
         f"change      memory: {taken.peak / GIB:.1f} GiB of {card / GIB:.1f} in the phase of {taken.largest}, where "
         f"{ROOMY:.0%} is as much as an estimate may fill; {advice}"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vlcal.errors import UserError
 
 if TYPE_CHECKING:
     from vlcal.policy import Policy, PolicySpec
+
+BESIDE = "adapter"  # folder of the adapter that belongs to the base in 4 bits, below the merged model
 
 
 def export(config: Path, folder: Path, ckpt_path: Path | None = None) -> None:
@@ -18,7 +18,10 @@ def export(config: Path, folder: Path, ckpt_path: Path | None = None) -> None:
 
     The folder holds weights in safetensors, processor, tokenizer, chat template and generation settings, and appears
     when it is complete. Adapters are merged into the base in the dtype of the policy; those of QLoRA into the base as
-    it was before it was quantised, which needs the host memory of that base and no GPU.
+    it was before it was quantised, which needs the host memory of that base and no GPU. That is another model than was
+    trained: how far its log-probabilities and confidences are off is measured on a few prompts of the run and printed,
+    and the adapter itself is written into `adapter` below the folder, to be loaded over the base in 4 bits. Beside the
+    weights stands vlcal.yaml, by which `vlcal.load` asks for responses and reads them as the run did.
 
     Args:
         config: Config of the run: the file given to `vlcal fit --config`, or the config.yaml that the run wrote.
@@ -26,81 +29,59 @@ def export(config: Path, folder: Path, ckpt_path: Path | None = None) -> None:
         ckpt_path: Checkpoint that the run wrote, such as last.ckpt. Left out, the policy is written as the run starts
             it, which makes sense where `adapter` names what an earlier run learned.
     """
-    from vlcal.policy.adapters import merge
-    from vlcal.policy.folder import refuse_other_content, write_checkpoint_folder
+    from vlcal.commands.checkpoints import check_checkpoint
+    from vlcal.inference.run_config import RunConfig
+    from vlcal.inference.stored import trained_policy
+    from vlcal.policy.adapters import merge, save_learned
+    from vlcal.policy.folder import refuse_other_content, write_checkpoint_folder, write_contract
 
     refuse_other_content(folder)
-    spec = policy_spec(config)
+    run = RunConfig(config)
+    spec = run.policy()
     if ckpt_path is None and getattr(spec.adaptation, "adapter", None) is None:
         raise UserError(
             f"`ckpt_path` must name a checkpoint of the run, since {config} starts from no `adapter` that could be "
             "merged without one; got none."
         )
+    if ckpt_path is not None:
+        check_checkpoint(ckpt_path)
     policy = trained_policy(spec.in_full_precision(), ckpt_path)
-    model = merge(policy.adapted)
+    quantised = spec.quantised
+    shift = _measured(config, trained_policy(spec, ckpt_path), policy) if quantised else ""
 
     def write(partial: Path) -> None:
-        model.save_pretrained(partial)
+        if quantised:
+            save_learned(policy.adapted, partial / BESIDE)
+        merge(policy.adapted).save_pretrained(partial)
         policy.processor.save_pretrained(partial)
+        if run.states_confidences:
+            write_contract(partial, run.part("model"), run.part("data.init_args.image_size"))
 
     write_checkpoint_folder(folder, write)
+    if quantised:
+        _say_that_it_is_another_model(spec, folder, shift)
 
 
-def policy_spec(config: Path) -> PolicySpec:
-    """The policy that a run's config describes; nothing else of the config is made.
-
-    Raises:
-        UserError: If the file is not there or describes no policy.
-    """
-    from jsonargparse import ArgumentError, auto_cli
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    if not config.is_file():
-        raise UserError(f"`config` must be the YAML file of a run; {config} is not there.")
-    try:
-        described = OmegaConf.select(OmegaConf.load(config), "model.init_args.policy")
-        settings = json.dumps(OmegaConf.to_container(described, resolve=True))
-        spec: PolicySpec = auto_cli(_given, args=["--policy", settings], as_positional=False, exit_on_error=False)
-    except (OmegaConfBaseException, YAMLError, ArgumentError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"`config` must describe a policy at model.init_args.policy; {config} does not: {reason}"
-        ) from error
-    return spec
-
-
-def trained_policy(spec: PolicySpec, ckpt_path: Path | None) -> Policy:
-    """The policy with the weights of a checkpoint, where one is given.
-
-    Raises:
-        UserError: If the checkpoint is not there, or of another policy.
-    """
-    from vlcal.modules import PolicyModule
-    from vlcal.training.optimization import Optimization
-
-    checkpoint = None if ckpt_path is None else _read(ckpt_path)
-    module = PolicyModule(spec, Optimization())
-    module.configure_model()
-    if checkpoint is not None:
-        module.on_load_checkpoint(checkpoint)
-        module.load_state_dict(checkpoint["state_dict"], strict=False)
-    return module.policy
-
-
-def _given(policy: PolicySpec) -> PolicySpec:
-    return policy
-
-
-def _read(ckpt_path: Path) -> dict[str, Any]:
+def _measured(config: Path, trained: Policy, merged: Policy) -> str:
+    """How far two policies are apart on a few prompts of a run, or why that is not known."""
     import torch
+    from jsonargparse import ArgumentError
 
+    from vlcal.commands.merged_shift import answered, shift
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        checkpoint: dict[str, Any] = torch.load(ckpt_path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"`ckpt_path` must be a checkpoint that a run wrote; {ckpt_path} is none: {reason}") from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise UserError(f"`ckpt_path` must be a checkpoint that a run wrote; {ckpt_path} has no weights.")
-    return checkpoint
+        return str(shift(answered(config, trained.to(device)), merged))
+    except (UserError, ArgumentError) as error:  # a run can be exported where its data are not
+        return f"how far is not measured, since the prompts of the run cannot be had: {' '.join(str(error).split())}"
+
+
+def _say_that_it_is_another_model(spec: PolicySpec, folder: Path, shift: str) -> None:
+    from rich.console import Console
+
+    said = (
+        f"exported    {folder}: adapters merged into {spec.path} as it was before it was quantised",
+        f"note        this is another model than was trained, over 4 bits: {shift}",
+        f"as trained  load {spec.path} in 4 bits with the adapter in {folder / BESIDE}; or validate {folder} again",
+    )
+    Console(highlight=False, soft_wrap=True).print("\n".join(said), markup=False)

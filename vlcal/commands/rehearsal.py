@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import lightning
@@ -26,9 +27,9 @@ class LongestCompletions(RolloutEngine):
         super().__init__(engine.temperature)
         self.engine = engine
 
-    def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seed: int) -> Rollouts:
+    def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seeds: Sequence[int]) -> Rollouts:
         """Completions of as many tokens as the engine allows."""
-        sampled = self.engine.sample(policy, encoded, group_size, seed)
+        sampled = self.engine.sample(policy, encoded, group_size, seeds)
         letter = policy.tokenizer.encode("a", add_special_tokens=False)[0]
         tokens = torch.full((len(sampled), self.engine.max_new_tokens), letter, device=sampled.tokens.device)
         return rollouts(policy, tokens, torch.zeros(tokens.shape, device=tokens.device), group_size)

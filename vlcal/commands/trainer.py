@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import sys
-import zipfile
+import warnings
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, Namespace
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from yaml import YAMLError
 
 import vlcal.modules  # noqa: F401 - so that `--model` knows them by their short names
+from vlcal.commands.checkpoints import WholeCheckpoints, check_checkpoint
+from vlcal.commands.own_defaults import own_defaults
+from vlcal.commands.resumable_run import ResumableRun
+from vlcal.commands.run_record import RunRecord
 from vlcal.errors import UserError, causes
+from vlcal.recipe import with_recipes
 
+PRECISIONS = {None, "32-true", "32", 32, "bf16-mixed", "bf16", "16-mixed", "16", 16}
 CONFIG_SUFFIXES = {".yaml", ".yml", ".json"}
 LIGHTNING_FINDS = {"best", "last", "hpc", "registry"}
 
@@ -35,7 +42,9 @@ class Cli(LightningCLI):
             datamodule_class=LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
-            save_config_kwargs={"overwrite": True},
+            save_config_callback=RunRecord,
+            save_config_kwargs={"command": sys.argv[1:] if args is None else args},
+            trainer_defaults={"callbacks": [ResumableRun()]},
             # A key cut short is a typo, not a key.
             parser_kwargs={
                 "parser_mode": "omegaconf+",
@@ -46,47 +55,63 @@ class Cli(LightningCLI):
             },
             seed_everything_default=0,
             auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,  # a checkpoint holds settings of its own, and the dump takes a second
             args=args,
             run=run,
         )
 
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the key that `with_recipes` reads."""
+        parser.add_argument("--recipe", type=str | None, default=None, help="Recipe that a config is based on.")
+
+    def after_instantiate_classes(self) -> None:
+        """Have checkpoints written whole, unless the config has a way of its own."""
+        # Where a module moves its weights itself, Lightning asks it to save them from before, whatever is meant.
+        warnings.filterwarnings("ignore", "Using ModelCheckpoint with manual optimization", UserWarning)
+        if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            self.trainer.strategy.checkpoint_io = WholeCheckpoints()
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and look at the checkpoint before anything is made; without a word about who gave the arguments."""
         try:
-            self.config = parser.parse_args(args)
+            with own_defaults():
+                self.config = parser.parse_args(with_recipes(sys.argv[1:] if args is None else args))
         except (ArgumentError, UnicodeDecodeError) as error:
             *_, innermost = causes(error)
             if not isinstance(innermost, YAMLError | UnicodeDecodeError):
                 raise
             reason = " ".join(str(innermost).split())
             raise UserError(f"`config` must be YAML in UTF-8; {_unreadable(args)} is not: {reason}.") from error
-        path = self.config.get(f"{self.config.get('subcommand')}.ckpt_path")
+        chosen = self.config.get(str(self.config.get("subcommand")), self.config)
+        check_trainer(chosen.trainer)
+        path = chosen.get("ckpt_path")
         if path is not None and path not in LIGHTNING_FINDS:
             check_checkpoint(Path(path))
 
 
-def check_checkpoint(path: Path) -> None:
-    """Refuse what Lightning did not write as a checkpoint, before a model is made for it.
+def check_trainer(settings: Namespace) -> None:
+    """Refuse settings of the trainer that would change what a run learns, or do nothing, before anything is made.
 
     Raises:
-        UserError: If it is missing, cut short or something else.
+        UserError: If there are any; says what to set instead.
     """
-    if not path.exists():
-        raise UserError(f"`ckpt_path` must be a checkpoint; {path} is not there.")
-    if path.is_dir():
-        raise UserError(f"`ckpt_path` must be the file of a checkpoint; {path} is a folder. Name a file in it.")
-    # A zip archive has its directory at the end: what was cut short has none.
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"`ckpt_path` must be a checkpoint; {path} is damaged or something else. Use an earlier one.")
-    if not _written_by_lightning(path):
-        raise UserError(f"`ckpt_path` must be a checkpoint that a run wrote; {path} is another archive.")
-
-
-def _written_by_lightning(archive: Path) -> bool:
-    """Whether the pickle of a zip archive holds the version that Lightning writes; nothing of it is executed."""
-    with zipfile.ZipFile(archive) as members:
-        pickles = [name for name in members.namelist() if name.endswith("/data.pkl")]
-        return any(b"pytorch-lightning_version" in members.read(name) for name in pickles)
+    precision, passes = settings.get("precision"), settings.get("accumulate_grad_batches")
+    if precision not in PRECISIONS:
+        raise UserError(
+            f"`trainer.precision` must be 32-true, bf16-mixed or 16-mixed; got {precision}. The type of the weights is "
+            "set by `model.policy.dtype`, bfloat16 by default; adapters learn in float32, or small updates were lost."
+        )
+    if passes not in (None, 1):
+        raise UserError(
+            f"`trainer.accumulate_grad_batches` must be left out; got {passes}. The prompts of a step are set by "
+            "`data.batch_size`, of an update by `model.update.minibatch_prompts`, and memory follows "
+            "`model.update.token_budget`."
+        )
+    if settings.get("gradient_clip_val"):
+        raise UserError(
+            f"`trainer.gradient_clip_val` must be left out; got {settings.gradient_clip_val}. The largest norm of the "
+            "gradient is set by `model.optimization.clip`."
+        )
 
 
 def _unreadable(args: list[str] | None) -> str:

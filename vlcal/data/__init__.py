@@ -16,7 +16,7 @@ from vlcal.data.rules import (
     Verified,
     WithOptions,
 )
-from vlcal.data.sources import HeldOut, Hub, JsonLines, Parquet, Remaining, Source
+from vlcal.data.sources import Csv, HeldOut, Hub, JsonLines, Parquet, Remaining, Source
 
 __all__ = [
     "SUITES",
@@ -30,6 +30,7 @@ __all__ = [
     "ByLetter",
     "ByText",
     "Columns",
+    "Csv",
     "FirstThatReads",
     "HeldOut",
     "Hub",

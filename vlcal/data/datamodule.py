@@ -2,46 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import lightning
-import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 
 from vlcal.data.bad_rows import BadRows, RefuseBadRows
 from vlcal.data.images import ImageSize
-from vlcal.data.questions import Questions
+from vlcal.data.questions import Questions, RunCheck
 from vlcal.data.records import Record, prompts_of
-from vlcal.data.sources import Source, draw
+from vlcal.data.resumable import SeededOrder, resumable_loader
+from vlcal.data.sources import Source
 from vlcal.errors import UserError
+from vlcal.parts import fresh_defaults
+from vlcal.training.reader import ResponseReader
 
 
-class SeededOrder(Sampler[int]):
-    """Every index once, in an order that seed and epoch decide, so that a resumed run meets what it would have met.
+@runtime_checkable
+class Judge(Protocol):
+    """A module that reads answers and judges them."""
 
-    Args:
-        count: Indices in all.
-        seed: Of every order.
-    """
-
-    def __init__(self, count: int, seed: int) -> None:
-        self.count = count
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[int]:
-        rng = torch.Generator().manual_seed(int(draw(f"order {self.seed} {self.epoch}") * 2**48))
-        return iter(torch.randperm(self.count, generator=rng).tolist())
+    @property
+    def reader(self) -> ResponseReader:
+        """Has the verifier of the run."""
 
 
 def prompt_loader(
@@ -69,6 +54,12 @@ def checked_loading(batch_size: int, workers: int) -> None:
         raise UserError(f"`workers` must be 0 or more processes; got {workers}.")
 
 
+def run_check(data: lightning.LightningDataModule, image_size: ImageSize) -> RunCheck:
+    """What the run that a data module is read for asks of every record; outside a run no verifier is known."""
+    module = data.trainer and data.trainer.lightning_module
+    return RunCheck(image_size, module.reader.verifier if isinstance(module, Judge) else None)
+
+
 class VisionQuestions(lightning.LightningDataModule):
     """Questions about images from files or the hub; every row is checked, and every image found, before any is used.
 
@@ -82,6 +73,7 @@ class VisionQuestions(lightning.LightningDataModule):
         bad_rows: What happens to rows that are not what they should be.
     """
 
+    @fresh_defaults
     def __init__(
         self,
         train: Source | None = None,
@@ -119,14 +111,15 @@ class VisionQuestions(lightning.LightningDataModule):
         if source is None:
             raise UserError(f"`{name}` must be a source of questions for this command; got none.")
         if name not in self._read:
-            self._read[name] = source.questions(self.bad_rows)
+            self._read[name] = source.questions(self.bad_rows, run_check(self, self.image_size))
         return self._read[name]
 
     def train_dataloader(self) -> DataLoader[Any]:
         """The training rows in an order drawn from seed and epoch."""
         found = self.questions("train")
         order = SeededOrder(len(found), self.seed)
-        return prompt_loader(found, order, self.batch_size, self.workers, self.image_size)
+        collate = partial(prompts_of, size=self.image_size)
+        return resumable_loader(found, order, self.batch_size, collate, self.workers)
 
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """The validation rows in the order of the table; no loader where a training run has none."""

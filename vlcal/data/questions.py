@@ -5,18 +5,47 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch.utils.data import Dataset
 
 from vlcal.data.bad_rows import BadRow, BadRows
+from vlcal.data.images import ImageSize
 from vlcal.data.records import Columns, Record, RowReader
 from vlcal.data.tables import Table
 from vlcal.errors import UserError
+from vlcal.parts import fresh_defaults
+from vlcal.verifiers import Verifier
 
 Predicate = Callable[[Mapping[str, Any]], bool]
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunCheck:
+    """What a run asks of a record that is sound by itself.
+
+    Args:
+        image_size: Bounds on its images.
+        verifier: Judges answers to records that bring no verifier of their own; None where the run judges none.
+    """
+
+    image_size: ImageSize = field(default_factory=ImageSize)
+    verifier: Verifier | None = None
+
+    def __call__(self, record: Record) -> None:
+        """Nothing, if the run can use the record.
+
+        Raises:
+            UserError: If an image is too long for its width, or the target cannot be judged.
+        """
+        for width, height in record.sizes:
+            self.image_size.check(width, height)
+        verifier = record.verifier or self.verifier
+        if verifier is not None:
+            verifier.check(record.target)
 
 
 class Questions(Dataset[Record]):
@@ -26,6 +55,7 @@ class Questions(Dataset[Record]):
         table: The rows.
         reader: Makes records of them.
         bad_rows: What happens to rows that are not what they should be.
+        check: What the run asks of every record.
         wanted: Whether a row belongs to the questions.
         known_bad: Whether a row is published without what a question needs; such rows are left out whatever
             `bad_rows` says.
@@ -34,11 +64,13 @@ class Questions(Dataset[Record]):
         UserError: If there is no row, a column that is nowhere in the table, or bad rows that are refused.
     """
 
+    @fresh_defaults
     def __init__(
         self,
         table: Table,
         reader: RowReader,
         bad_rows: BadRows,
+        check: RunCheck = RunCheck(),
         wanted: Predicate = lambda row: True,
         known_bad: Predicate = lambda row: False,
     ) -> None:
@@ -47,7 +79,7 @@ class Questions(Dataset[Record]):
         self.rows: list[int] = []
         self.texts: list[str] = []
         self.left_out: list[BadRow] = []
-        bad = self._check(wanted, known_bad)
+        bad = self._check(check, wanted, known_bad)
         total = len(self.rows) + len(self.left_out) + len(bad)
         bad_rows(table.name, bad, total)
         self.left_out += bad
@@ -72,7 +104,7 @@ class Questions(Dataset[Record]):
         chosen.texts = [self.texts[index] for index in indices]
         return chosen
 
-    def _check(self, wanted: Predicate, known_bad: Predicate) -> list[BadRow]:
+    def _check(self, check: RunCheck, wanted: Predicate, known_bad: Predicate) -> list[BadRow]:
         """Read every row once; keep the good ones, note those that are known to be bad, return the other bad ones."""
         bad: list[BadRow] = []
         seen: set[str] = set()
@@ -85,6 +117,9 @@ class Questions(Dataset[Record]):
                 if not wanted(row):
                     continue
                 record = self.reader(row, index + 1, place, self.table.folder)
+                check(record)
+            except RecursionError:
+                bad.append(BadRow(place, "lists or objects must not be nested hundreds deep"))
             except ValueError as error:
                 (self.left_out if known_bad(row) else bad).append(BadRow(place, str(error)))
             else:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vlcal.data.images import ImageSize, image_tensor, open_image, stored_images
+from vlcal.data.images import ImageSize, image_size, image_tensor, stored_images
 from vlcal.data.rules import AnswerRule, AsWritten
 from vlcal.errors import UserError
 from vlcal.types import PromptBatch
@@ -52,8 +52,7 @@ class Columns:
 
 def listed(row: Row, columns: Columns, options: tuple[str, ...]) -> str:
     """The question, and below it the options with their letters."""
-    question = without_placeholders(text_of(row, columns.question), len(images_of(row, columns)))
-    return with_options(question, options)
+    return with_options(question_of(row, columns), options)
 
 
 def with_options(question: str, options: tuple[str, ...]) -> str:
@@ -73,7 +72,7 @@ Ask = Callable[[Row, Columns, tuple[str, ...]], str]
 
 @dataclass(frozen=True)
 class Record:
-    """One row, checked, with its images not yet decoded."""
+    """One row, checked, with its images not yet decoded: of them only width and height are known."""
 
     name: str
     place: str
@@ -81,6 +80,7 @@ class Record:
     target: str
     verifier: Verifier | None
     images: tuple[Any, ...]
+    sizes: tuple[tuple[int, int], ...]
     folder: Path
     extras: dict[str, Any]
 
@@ -112,19 +112,28 @@ class RowReader:
         options = options_of(row.get(self.columns.options)) if self.columns.options else ()
         question = self.ask(row, self.columns, options)
         target, verifier = self.rule(row.get(self.columns.answer), options, row)
+        for column, text in ((self.columns.question, question), (self.columns.answer, target)):
+            _refuse_half_characters(column, text)
         images = images_of(row, self.columns)
         if len(images) < self.least_images:
             raise UserError(f"`{'` or `'.join(self.columns.images)}` must hold an image; got none.")
-        for image in images:
-            opened = open_image(image, folder)
-            if opened is not image:
-                opened.close()
+        sizes = tuple(image_size(image, folder) for image in images)
         name = f"{self.dataset}:{number}"
         parts = [text_of(row, column) for column in self.columns.question_id]
         used = {self.columns.question, self.columns.answer, *self.columns.images}
         extras: dict[str, Any] = {key: kept for key, kept in row.items() if key not in used and _is_plain(kept)}
         extras |= {"dataset": self.dataset, "question_id": "/".join(parts) or name}
-        return Record(name, place, question, target, verifier, tuple(images), folder, extras)
+        return Record(name, place, question, target, verifier, tuple(images), sizes, folder, extras)
+
+
+def _refuse_half_characters(column: str, text: str) -> None:
+    """Refuse half a surrogate pair, which JSON can spell, and no tokenizer takes."""
+    half = next((place for place, character in enumerate(text) if "\ud800" <= character <= "\udfff"), None)
+    if half is not None:
+        raise UserError(
+            f"`{column}` must be text of whole characters; its character {half + 1} is half of a surrogate pair, "
+            f"{text[half]!a}. Write the character itself, or leave the half out."
+        )
 
 
 def text_of(row: Row, column: str) -> str:
@@ -144,6 +153,47 @@ def text_of(row: Row, column: str) -> str:
 def images_of(row: Row, columns: Columns) -> list[Any]:
     """The images of a row, in the order of their columns."""
     return [image for column in columns.images for image in stored_images(row.get(column))]
+
+
+def question_of(row: Row, columns: Columns) -> str:
+    """The question without its image marks.
+
+    Raises:
+        UserError: If there is none, or its marks are not those of the images.
+    """
+    images = len(images_of(row, columns))
+    text = text_of(row, columns.question)
+    elsewhere = " ".join(str(cell) for name, cell in row.items() if name not in columns.images and _is_plain(cell))
+    check_marks(f"{text} {row.get(columns.options or '', '')}", elsewhere, images)
+    return without_placeholders(text, images)
+
+
+def check_marks(asked: str, elsewhere: str, images: int) -> None:
+    """Refuse marks that do not ask for just the images of a row; without any mark, there may be any images.
+
+    A mark without a number stands for one image. One with a number may stand in several places, and some only in
+    another text of the row, such as an explanation.
+
+    Args:
+        asked: The question and its options as they are written.
+        elsewhere: The other texts of the row.
+        images: How many images it has.
+
+    Raises:
+        UserError: If a mark has no image, or an image no mark.
+    """
+    marks = _IMAGE.findall(asked)
+    have = f"the row has {images} image{'' if images == 1 else 's'}"
+    rule = "Let each mark stand for an image that is there, or write none."
+    numbered = {int(mark) for mark in marks if mark}
+    if beyond := sorted(number for number in numbered if not 1 <= number <= images):
+        raise UserError(f"the question asks for <image {beyond[0]}>, but {have}. {rule}")
+    if (plain := marks.count("")) not in (0, images):
+        raise UserError(f"the question has {plain} `<image>` mark{'' if plain == 1 else 's'}, but {have}. {rule}")
+    if numbered and not plain:
+        numbered |= {int(mark) for mark in _IMAGE.findall(elsewhere) if mark}
+        if unasked := sorted({*range(1, images + 1)} - numbered):
+            raise UserError(f"no mark of the question asks for <image {unasked[0]}>, but {have}. {rule}")
 
 
 def options_of(cell: Any) -> tuple[str, ...]:

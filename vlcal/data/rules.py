@@ -59,8 +59,7 @@ class Verified(AnswerRule):
     def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> AnswerKey:
         """The target, if the verifier takes it for right itself."""
         target = stated(answer)
-        if self.verifier(target, target) != 1:
-            raise UserError(f"the answer must be right by `{type(self.verifier).__name__}` itself; got {target!r}.")
+        self.verifier.check(target)
         return AnswerKey(target, self.verifier)
 
 

@@ -7,22 +7,24 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from vlcal.data.bad_rows import BadRows
-from vlcal.data.questions import Questions
+from vlcal.data.questions import Questions, RunCheck
 from vlcal.data.records import Columns, RowReader
 from vlcal.data.rules import AnswerRule, AsWritten
-from vlcal.data.tables import MissingTable, hub_table, json_table, parquet_table
+from vlcal.data.tables import MissingTable, Table, csv_table, hub_table, json_table, parquet_table
 from vlcal.errors import UserError
+from vlcal.parts import fresh_defaults
 
 
 class Source(ABC):
     """Questions to learn from or to be judged on."""
 
     @abstractmethod
-    def questions(self, bad_rows: BadRows) -> Questions:
+    def questions(self, bad_rows: BadRows, check: RunCheck = RunCheck()) -> Questions:
         """The questions, every row checked.
 
         Args:
             bad_rows: What happens to rows that are not what they should be.
+            check: What the run asks of every record.
 
         Raises:
             UserError: If there are none, or bad rows that are refused.
@@ -36,17 +38,47 @@ class JsonLines(Source):
         path: The file.
         columns: Which keys hold what.
         rule: How the right answer is written, and what judges responses against it.
+        image_folder: What paths of images are relative to, and where they must lie; None for the folder of `path`.
     """
 
-    def __init__(self, path: Path, columns: Columns = Columns(), rule: AnswerRule = AsWritten()) -> None:
+    @fresh_defaults
+    def __init__(
+        self,
+        path: Path,
+        columns: Columns = Columns(),
+        rule: AnswerRule = AsWritten(),
+        image_folder: Path | None = None,
+    ) -> None:
         if not path.is_file():
             raise MissingTable(f"`path` must be a JSON file; {path} is not there.")
         self.path = path
+        self.image_folder = image_folder
         self.reader = RowReader(path.name, columns, rule)
 
-    def questions(self, bad_rows: BadRows) -> Questions:
+    def questions(self, bad_rows: BadRows, check: RunCheck = RunCheck()) -> Questions:
         """The questions of the file."""
-        return Questions(json_table(self.path), self.reader, bad_rows)
+        return Questions(in_folder(json_table(self.path), self.image_folder), self.reader, bad_rows, check)
+
+
+class Csv(Source):
+    """A CSV file, or a TSV file by its name, whose first row names the columns; paths of images are relative to it.
+
+    Args:
+        path: The file.
+        columns: Which columns hold what.
+        rule: How the right answer is written, and what judges responses against it.
+    """
+
+    @fresh_defaults
+    def __init__(self, path: Path, columns: Columns = Columns(), rule: AnswerRule = AsWritten()) -> None:
+        if not path.is_file():
+            raise MissingTable(f"`path` must be a CSV or TSV file; {path} is not there.")
+        self.path = path
+        self.reader = RowReader(path.name, columns, rule)
+
+    def questions(self, bad_rows: BadRows, check: RunCheck = RunCheck()) -> Questions:
+        """The questions of the file."""
+        return Questions(csv_table(self.path), self.reader, bad_rows, check)
 
 
 class Parquet(Source):
@@ -56,17 +88,26 @@ class Parquet(Source):
         path: File or folder. A folder with splits that must stay apart is for `Hub`.
         columns: Which columns hold what.
         rule: How the right answer is written, and what judges responses against it.
+        image_folder: What paths of images are relative to, and where they must lie; None for the folder of `path`.
     """
 
-    def __init__(self, path: Path, columns: Columns = Columns(), rule: AnswerRule = AsWritten()) -> None:
+    @fresh_defaults
+    def __init__(
+        self,
+        path: Path,
+        columns: Columns = Columns(),
+        rule: AnswerRule = AsWritten(),
+        image_folder: Path | None = None,
+    ) -> None:
         if not path.exists():
             raise MissingTable(f"`path` must be a parquet file or a folder of them; {path} is not there.")
         self.path = path
+        self.image_folder = image_folder
         self.reader = RowReader(path.name, columns, rule)
 
-    def questions(self, bad_rows: BadRows) -> Questions:
+    def questions(self, bad_rows: BadRows, check: RunCheck = RunCheck()) -> Questions:
         """The questions of the file or folder."""
-        return Questions(parquet_table(self.path), self.reader, bad_rows)
+        return Questions(in_folder(parquet_table(self.path), self.image_folder), self.reader, bad_rows, check)
 
 
 class Hub(Source):
@@ -81,6 +122,7 @@ class Hub(Source):
         rule: How the right answer is written, and what judges responses against it.
     """
 
+    @fresh_defaults
     def __init__(
         self,
         path: str,
@@ -96,47 +138,57 @@ class Hub(Source):
         self.revision = revision
         self.reader = RowReader(path, columns, rule)
 
-    def questions(self, bad_rows: BadRows) -> Questions:
+    def questions(self, bad_rows: BadRows, check: RunCheck = RunCheck()) -> Questions:
         """The questions of the split."""
-        return Questions(hub_table(self.path, self.name, self.split, self.revision), self.reader, bad_rows)
+        return Questions(hub_table(self.path, self.name, self.split, self.revision), self.reader, bad_rows, check)
 
 
 class HeldOut(Source):
     """A share of another source to be judged on, drawn by the text of the question: what `Remaining` leaves out.
 
-    The same question never lands on both sides, whatever the order of the rows and whatever was added to them.
+    The same question never lands on both sides, whatever the order of the rows and whatever was added to them. Where
+    all images are asked the same question, `by` draws by the image.
 
     Args:
         source: Where the questions come from.
         share: Share that is held out, in (0, 1).
+        by: Column whose cell is drawn by; left out, the text of the question.
     """
 
-    def __init__(self, source: Source, share: float = 0.025) -> None:
+    def __init__(self, source: Source, share: float = 0.025, by: str | None = None) -> None:
         self.source = source
         self.share = checked_share(share)
+        self.by = by
 
-    def questions(self, bad_rows: BadRows) -> Questions:
+    def questions(self, bad_rows: BadRows, check: RunCheck = RunCheck()) -> Questions:
         """The questions that are held out."""
-        return held_out(self.source.questions(bad_rows), self.share)
+        return held_out(self.source.questions(bad_rows, check), self.share, self.by)
 
 
 class Remaining(Source):
-    """What `HeldOut` with the same source and share leaves to learn from.
+    """What `HeldOut` with the same settings leaves to learn from.
 
     Args:
         source: Where the questions come from.
         share: Share that is held out, in (0, 1).
+        by: Column whose cell is drawn by; left out, the text of the question.
     """
 
-    def __init__(self, source: Source, share: float = 0.025) -> None:
+    def __init__(self, source: Source, share: float = 0.025, by: str | None = None) -> None:
         self.source = source
         self.share = checked_share(share)
+        self.by = by
 
-    def questions(self, bad_rows: BadRows) -> Questions:
+    def questions(self, bad_rows: BadRows, check: RunCheck = RunCheck()) -> Questions:
         """The questions that are not held out."""
-        found = self.source.questions(bad_rows)
-        kept = [index for index, text in enumerate(found.texts) if draw(text) >= self.share]
-        return found.select(kept)
+        found = self.source.questions(bad_rows, check)
+        return found.select([index for index, at in enumerate(draws(found, self.by)) if at >= self.share])
+
+
+def in_folder(table: Table, image_folder: Path | None) -> Table:
+    """The table, with its images in a folder of their own where one is given."""
+    table.folder = image_folder or table.folder
+    return table
 
 
 def checked_share(share: float) -> float:
@@ -150,16 +202,31 @@ def checked_share(share: float) -> float:
     return share
 
 
-def held_out(questions: Questions, share: float) -> Questions:
+def held_out(questions: Questions, share: float, by: str | None = None) -> Questions:
     """The questions whose draw is below the share.
 
     Raises:
         UserError: If there are none.
     """
-    kept = [index for index, text in enumerate(questions.texts) if draw(text) < share]
+    kept = [index for index, at in enumerate(draws(questions, by)) if at < share]
     if not kept:
         raise UserError(f"`share` must hold out at least one of {len(questions)} questions; got {share}. Raise it.")
     return questions.select(kept)
+
+
+def draws(questions: Questions, by: str | None = None) -> list[float]:
+    """A number in [0, 1) for each question: `draw` of its text, or of its cell in the column `by`.
+
+    Raises:
+        UserError: If a question has no such cell.
+    """
+    if by is None:
+        return [draw(text) for text in questions.texts]
+    cells = [questions.table[row].get(by) for row in questions.rows]
+    if None in cells:
+        place = questions.table.place(questions.rows[cells.index(None)])
+        raise UserError(f"`by` must name a column that every row fills; {place} has no `{by}`.")
+    return [draw(str(cell)) for cell in cells]
 
 
 def draw(text: str) -> float:

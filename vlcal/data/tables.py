@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import bisect
+import csv
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import accumulate, islice
@@ -104,6 +106,46 @@ class JsonDocument(Table):
         return f"{self.name}, row {self.rows[index][0]}"
 
 
+class CsvTable(Table):
+    """The rows of a table in text, all in memory; cells are texts, and what a short row lacks is None.
+
+    Args:
+        path: The file, in UTF-8, its first row naming the columns.
+        delimiter: Between cells.
+
+    Raises:
+        UserError: If it is not UTF-8, names a column twice, or has a row with more cells than names.
+    """
+
+    def __init__(self, path: Path, delimiter: str) -> None:
+        super().__init__(str(path), path.parent)
+        self.rows: list[dict[str, Any]] = []
+        self.lines: list[int] = []
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+                names = reader.fieldnames or []
+                if twice := sorted({name for name in names if names.count(name) > 1}):
+                    raise UserError(f"{path}: the first row must name each column once; got `{twice[0]}` twice.")
+                for row in reader:
+                    if None in row:
+                        raise UserError(f"{path}, row {reader.line_num}: more cells than the {len(names)} names above.")
+                    self.rows.append(dict(row))
+                    self.lines.append(reader.line_num)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"{path} cannot be read as a table: {error}. Write it in UTF-8, quoted as CSV.") from error
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.rows[index]
+
+    def place(self, index: int) -> str:
+        """File and line, counted from 1; that of the names is 1."""
+        return f"{self.name}, row {self.lines[index]}"
+
+
 class ArrowTable(Table):
     """Rows that the `datasets` library mapped into memory."""
 
@@ -164,8 +206,20 @@ def json_table(path: Path) -> Table:
 def _is_object(line: bytes) -> bool:
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
+
+
+def csv_table(path: Path) -> Table:
+    """The rows of a CSV file; of a TSV file where its name ends so.
+
+    Raises:
+        MissingTable: If it is not there.
+        UserError: If it cannot be read as a table.
+    """
+    if not path.is_file():
+        raise MissingTable(f"`path` must be a CSV or TSV file; {path} is not there.")
+    return CsvTable(path, "\t" if path.suffix.lower() == ".tsv" else ",")
 
 
 def parquet_table(path: Path) -> Table:
@@ -210,7 +264,15 @@ def hub_table(path: str, name: str | None, split: str, revision: str | None = No
         raise _missing(path, error) from error
     except ValueError as error:
         raise UserError(f"`name` and `split` must be in {path}; {label} is not: {_first_line(error)}") from error
-    return ArrowTable(label, Path(path) if Path(path).is_dir() else Path(), dataset)
+    return ArrowTable(label, Path(path) if Path(path).is_dir() else _caches(), dataset)
+
+
+def _caches() -> Path:
+    """The folder that holds whatever was fetched, images beside tables included."""
+    from datasets import config
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(os.path.commonpath([config.HF_DATASETS_CACHE, HF_HUB_CACHE]))
 
 
 def configurations(path: str) -> list[str]:

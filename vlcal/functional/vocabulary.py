@@ -96,7 +96,11 @@ def distillation_kl(
     mask: Bool[Tensor, "N T"],
     chunk: int | None = None,
 ) -> Float[Tensor, ""]:
-    """Exact KL(p || q), in nats, meaned over the mask, with gradient through q alone; 0 for an empty mask.
+    """Exact KL(p || q), in nats, averaged over the mask, with gradient through q alone; 0 for an empty mask.
+
+    It is summed as `sum_v p(v) log(p(v) / q(v)) - p(v) + q(v)`, which is the same, since both sum to 1, and whose
+    gradient is exactly 0 where q is p. That of the bare sum is rounding error there, from which Adam, which divides a
+    gradient by its own size, makes a whole step.
 
     >>> p, q, head = torch.tensor([[[0.0, 0.0]]]), torch.tensor([[[0.0, 1.0986123]]]), lambda rows: rows
     >>> distillation_kl(p, q, head, head, torch.tensor([[True]]))  # log(4 / 3) / 2
@@ -107,8 +111,9 @@ def distillation_kl(
     def of_rows(rows_p: Tensor, rows_q: Tensor) -> Tensor:
         with torch.no_grad():
             log_p = _log_softmax(head_p(rows_p))
-        gap = log_p - _log_softmax(head_q(rows_q))
-        return (log_p.exp() * gap.masked_fill(log_p == -torch.inf, 0)).sum()
+            p = log_p.exp()
+        log_q = _log_softmax(head_q(rows_q))
+        return (p * (log_p - log_q).masked_fill(p == 0, 0) + (log_q.exp() - p)).sum()
 
     parts = [
         checkpoint(of_rows, rows_p, rows_q, use_reentrant=False)

@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import lightning
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from vlcal.errors import UserError
+from vlcal.errors import NonFiniteError, UserError
+from vlcal.modules.trained_under import (
+    HELD_BY_TRAINING,
+    HELD_BY_WEIGHTS,
+    WEIGHTS,
+    changes,
+    described,
+    forgotten,
+    refuse,
+    weights_digest,
+)
+from vlcal.parts import fresh_defaults, settings_of
 from vlcal.policy import Policy, PolicySpec
+from vlcal.training.guard import FiniteGuard
 from vlcal.training.optimization import Optimization
+from vlcal.training.sampling import draw_seed
+
+Computed = TypeVar("Computed")
 
 
 class PolicyModule(lightning.LightningModule):
@@ -24,15 +42,22 @@ class PolicyModule(lightning.LightningModule):
     Args:
         policy: Checkpoint and adaptation; built when training or validation starts.
         optimization: How weights are updated.
+        guard: What becomes of a step whose numbers are not finite.
     """
 
-    def __init__(self, policy: PolicySpec, optimization: Optimization) -> None:
+    @fresh_defaults
+    def __init__(self, policy: PolicySpec, optimization: Optimization, guard: FiniteGuard = FiniteGuard()) -> None:
         super().__init__()
         self.spec = policy
         self.optimization = optimization
+        self.guard = guard
         self.automatic_optimization = False
         self.strict_loading = False
+        self.settings: dict[str, Any] = {}
         self._policy: Policy | None = None
+        self._steps = 0  # of the whole run
+        self._seed = 0  # of the random stream of every step
+        self._updates = 0  # of this step
 
     @property
     def policy(self) -> Policy:
@@ -41,37 +66,104 @@ class PolicyModule(lightning.LightningModule):
             raise RuntimeError("`policy` is built when training or validation starts; call `configure_model` first.")
         return self._policy
 
+    def parts(self) -> dict[str, object]:
+        """The parts whose settings go into a checkpoint, by name."""
+        return {"policy": self.spec, "optimization": self.optimization}
+
+    def setup(self, stage: str) -> None:
+        """Have a short epoch validated at its end, before the policy is built."""
+        data: lightning.LightningDataModule | None = getattr(self.trainer, "datamodule", None)
+        if stage == "fit" and data is not None:
+            unreached = unreached_validation(self.trainer, len(data.train_dataloader()))
+            if unreached is not None:
+                rank_zero_warn(unreached)
+                self.trainer.val_check_interval = 1.0  # epochs
+
     def configure_model(self) -> None:
-        """Build the policy, once."""
+        """Build the policy, once, and note what it will be trained under."""
         if self._policy is None:
             self._policy = self.spec.build()
+            self.settings = self._settings()
 
     def on_fit_start(self) -> None:
         """Switch the dropout of adapters on, which a policy is built without."""
         self.policy.train()
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer of what learns, and its learning rate."""
-        batches = self.trainer.estimated_stepping_batches
-        if math.isinf(batches):
-            raise UserError(
-                "`trainer.max_epochs` or `trainer.max_steps` must be set, since the learning rate is planned over the "
-                "whole run; got neither."
-            )
-        optimizer, schedule = self.optimization.build(self.policy.parameters(), int(batches))
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimizer of what learns."""
+        return self.optimization.build(self.policy.parameters())
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Move the learning rate on, once a batch, into however many updates that was cut."""
-        self.lr_schedulers().step()  # type: ignore[union-attr]
+    def on_train_start(self) -> None:
+        """Plan the learning rate over the whole run.
+
+        Raises:
+            UserError: If the run has no end.
+        """
+        steps = self.trainer.estimated_stepping_batches
+        if math.isinf(steps) or steps < 1:
+            raise UserError(
+                "`trainer.max_steps`, or `trainer.max_epochs` with data that has a length, must be set, since the "
+                "learning rate is planned over the whole run; got neither."
+            )
+        self._steps = int(steps)
+        self._seed = torch.initial_seed()
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Set the learning rate and the random stream of this step, which follow from its number alone.
+
+        So a resumed run has them too, whenever it was interrupted.
+        """
+        self._updates = 0
+        step = self.global_step
+        torch.manual_seed(draw_seed(self._seed, "step", str(step), str(self.global_rank)))
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        lr = self.optimization.govern(optimizer, step, self._steps)  # type: ignore[arg-type]
+        self.log("train/schedule/learning_rate", lr, batch_size=1)
+
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any] | None:
+        """What `learn` hands on; of a step whose numbers are not finite, that it was skipped."""
+        try:
+            outputs = self.learn(batch)
+        except NonFiniteError as error:
+            file = Path(self.trainer.default_root_dir) / "skipped" / f"rank{self.global_rank}.pt"
+            self.guard.skip(error, file, step=self.global_step, batch=batch, weights=self.state_dict())
+            outputs = {"skipped": True}
+        else:
+            self.guard.passed()
+        self.log("train/skipped_steps", float(self.guard.skipped), batch_size=1)
+        return outputs
+
+    @abstractmethod
+    def learn(self, batch: Any) -> dict[str, Any] | None:
+        """Learn from a batch; what callbacks are given.
+
+        Raises:
+            NonFiniteError: On all ranks, if a number that weights would follow is not finite on one.
+        """
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """The weights that learn; the others are in the checkpoint the policy was built from."""
         learning = {name for name, weight in self.named_parameters() if weight.requires_grad}
         return {name: value for name, value in super().state_dict(*args, **kwargs).items() if name in learning}
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the weights were trained under."""
+        checkpoint["settings"] = self.settings
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another policy before any weight is touched."""
+        """Refuse a checkpoint of another policy before any weight is touched; say under what else a run goes on.
+
+        Raises:
+            UserError: If its weights do not fit, or mean something else under these settings.
+        """
+        if "settings" not in checkpoint:
+            raise UserError("`ckpt_path` must be a checkpoint that says what it was trained under; this one does not.")
+        changed = changes(checkpoint["settings"], self.settings)
+        refuse(changed, HELD_BY_WEIGHTS)
+        if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
+            refuse(changed, HELD_BY_TRAINING)
+            if changed:
+                rank_zero_warn(described(changed, forgotten(checkpoint.get("pipeline", {}), changed, "pipeline")))
         expected = {(name, weight.shape) for name, weight in self.state_dict().items()}
         saved = {(name, weight.shape) for name, weight in checkpoint["state_dict"].items()}
         if expected != saved:
@@ -81,21 +173,69 @@ class PolicyModule(lightning.LightningModule):
             )
 
     def update_weights(self, losses: Iterable[Tensor]) -> Tensor:
-        """One optimizer step along the gradient of the sum of `losses`; gives its norm before clipping.
+        """One update along the gradient of the sum of `losses`; gives its norm before clipping.
+
+        A step is a batch, into however many updates it is cut: the first of them counts it. So limits, schedules,
+        checkpoints and logs, all of which Lightning looks at between batches, count alike.
 
         The backward pass of each loss ends before the next loss is computed, so that one graph at a time is in memory.
         On several ranks gradients are averaged once, after the last loss.
+
+        Raises:
+            NonFiniteError: On all ranks, if a loss or the gradient is not finite; no weight has moved.
         """
         optimizer = self.optimizers()
         optimizer.zero_grad()  # type: ignore[union-attr]
         self.policy.train()  # dropout acts, and activations are recomputed, while losses are made and nowhere else
+        self.on_every_rank(lambda: self._accumulate(losses))
+        self._average_gradients()
+        # In float16 losses are scaled up, and a scale that was too high shows in the gradient: the scaler skips that
+        # step and lowers it.
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        scale = 1.0 if scaler is None else float(scaler.get_scale())
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.optimization.clip * scale) / scale
+        if not norm.isfinite() and scale <= 1.0:
+            raise NonFiniteError(f"The gradient must be finite; its norm is {float(norm)}.")
+        if not self._updates:
+            optimizer.step()  # type: ignore[union-attr]
+        else:  # what Lightning's own `step` does, but for counting
+            self.trainer.strategy.optimizer_step(optimizer.optimizer, lambda: None)  # type: ignore[union-attr]
+        self._updates += 1
+        return norm
+
+    def on_every_rank(self, compute: Callable[[], Computed]) -> Computed:
+        """What `compute` gives, once it has numbers on all ranks; a rank that failed alone would leave others waiting.
+
+        Raises:
+            NonFiniteError: On all ranks, if `compute` raised it on one.
+        """
+        computed, error = None, None
+        try:
+            computed = compute()
+        except NonFiniteError as raised:
+            error = raised
+        if not self.trainer.strategy.reduce_boolean_decision(error is None, all=True):
+            raise error or NonFiniteError("Another rank met numbers that are not finite.")
+        return computed  # type: ignore[return-value]
+
+    def _accumulate(self, losses: Iterable[Tensor]) -> None:
+        """The gradient of the sum of losses, on this rank."""
         with self._own_gradients():
             for loss in losses:
+                if not loss.isfinite():
+                    raise NonFiniteError(f"The loss must be finite; it is {float(loss.detach())}.")
                 self.manual_backward(loss)
-        self._average_gradients()
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.optimization.clip)
-        optimizer.step()  # type: ignore[union-attr]
-        return norm
+
+    def _settings(self) -> dict[str, Any]:
+        """The settings of all parts, and a digest of the weights that the policy starts from."""
+        settings = {key: value for name, part in self.parts().items() for key, value in settings_of(name, part).items()}
+        start = self.policy.named_parameters()
+        if settings.get("policy.adaptation.adapter") is None:
+            start = ((name, weight) for name, weight in start if "lora_" not in name)  # drawn anew by every run
+        else:
+            for ignored in ("rank", "alpha"):  # an existing adapter brings its own
+                settings.pop(f"policy.adaptation.{ignored}")
+        return {**settings, WEIGHTS: weights_digest(start)}
 
     def _own_gradients(self) -> AbstractContextManager[None]:
         """A context in which no pass waits for other ranks, which may need more passes or fewer."""
@@ -110,3 +250,18 @@ class PolicyModule(lightning.LightningModule):
                     weight.grad = self.trainer.strategy.reduce(
                         torch.zeros_like(weight) if weight.grad is None else weight.grad, reduce_op="mean"
                     )
+
+
+def unreached_validation(trainer: lightning.Trainer, batches: int) -> str | None:
+    """What becomes of a `val_check_interval` that an epoch of so many batches does not reach, which Lightning refuses.
+
+    None where it is reached.
+    """
+    limit, interval = trainer.limit_train_batches, trainer.val_check_interval
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    if not isinstance(interval, int) or trainer.check_val_every_n_epoch is None or interval <= batches:
+        return None
+    return (
+        f"`trainer.val_check_interval` is {interval} batches, and an epoch has {batches}: validation takes place at "
+        "the end of each epoch."
+    )

@@ -6,26 +6,31 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from vlcal.errors import UserError
 from vlcal.evaluation.metrics.training import CalibrationMetrics, Outcomes, summarize
 from vlcal.modules.policy_module import PolicyModule
 from vlcal.parts import fresh_defaults
-from vlcal.policy import EncodedPrompts, PolicySpec
+from vlcal.policy import PolicySpec
+from vlcal.text.levels import level_tokens
+from vlcal.training.chunks import ChunkedPrompts
+from vlcal.training.guard import FiniteGuard
 from vlcal.training.learner import Learner, Update
 from vlcal.training.optimization import Optimization
 from vlcal.training.pipeline import Pipeline
+from vlcal.training.reader import ResponseReader
 from vlcal.training.sampling import Sampling
-from vlcal.types import Assessment, Experience, PromptBatch
+from vlcal.types import Assessment, Experience, PolicyUpdate, PromptBatch
 
 
 class ReinforcementModule(PolicyModule):
     """Teaches a policy to state calibrated confidences.
 
     Every step hands callbacks its responses as `outputs["assessment"]`, in training as in validation, testing and
-    prediction. A training step adds `outputs["experience"]`, what it learned from.
+    prediction. A training step adds `outputs["experience"]`, what it learned from; one that was skipped hands on
+    `{"skipped": True}` alone.
 
     Args:
         policy: Checkpoint and adaptation; built when training or validation starts.
@@ -33,6 +38,9 @@ class ReinforcementModule(PolicyModule):
         sampling: Completions per prompt and how they are sampled, in training and in validation.
         update: The terms of the loss, and how an experience is cut into updates.
         optimization: How weights are updated.
+        malformed_patience: Training batches in a row without one well-formed response, on any rank, after which the run
+            stops: a form that never occurs is never rewarded, nor is anything that is stated in it.
+        guard: What becomes of a step whose numbers are not finite.
     """
 
     @fresh_defaults
@@ -43,13 +51,24 @@ class ReinforcementModule(PolicyModule):
         sampling: Sampling = Sampling(),
         update: Update = Update(),
         optimization: Optimization = Optimization(),
+        malformed_patience: int = 10,
+        guard: FiniteGuard = FiniteGuard(),
     ) -> None:
-        super().__init__(policy, optimization)
+        super().__init__(policy, optimization, guard)
+        if malformed_patience < 1:
+            raise UserError(f"`malformed_patience` must be at least 1 batch; got {malformed_patience}.")
         self.pipeline = pipeline
         self.sampling = sampling
         self.update = update
         self.calibration = CalibrationMetrics()
+        self.malformed_patience = malformed_patience
+        self._malformed = 0  # batches in a row
         self._attached = False
+
+    @property
+    def reader(self) -> ResponseReader:
+        """What reads completions and judges their answers."""
+        return self.pipeline.reader
 
     def configure_model(self) -> None:
         """Build the policy and, in order to train it, attach the reference to it before any checkpoint is loaded.
@@ -57,16 +76,21 @@ class ReinforcementModule(PolicyModule):
         Raises:
             UserError: If the confidence objective needs levels of one token each, and the tokenizer splits some.
         """
+        if self.update.confidence.needs_levels and self._policy is None:  # ahead of the weights
+            level_tokens(self.spec.processor().tokenizer, self.pipeline.reader.grammar)
         super().configure_model()
-        if self.update.confidence.needs_levels:
-            self.policy.level_tokens(self.pipeline.reader.grammar)
         learns = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
         if learns and not self._attached and self.update.reference_kl.needs_reference:
             self.update.reference.attach(self.policy)
             self._attached = True
 
+    def parts(self) -> dict[str, object]:
+        """The parts whose settings go into a checkpoint, by name."""
+        return {**super().parts(), "pipeline": self.pipeline, "sampling": self.sampling, "update": self.update}
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what parts of the pipeline remember between steps."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["pipeline"] = self.pipeline.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -74,25 +98,29 @@ class ReinforcementModule(PolicyModule):
         super().on_load_checkpoint(checkpoint)
         self.pipeline.load_state_dict(checkpoint.get("pipeline", {}))
 
-    def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Assessment | Experience]:
+    def chunked(self, batch: PromptBatch) -> ChunkedPrompts:
+        """The prompts in chunks of as many as are on the device at once."""
+        return ChunkedPrompts(self.policy, batch, self.pipeline.reader.grammar, self.sampling.chunk_prompts)
+
+    def learn(self, batch: PromptBatch) -> dict[str, Assessment | Experience]:
         """Collect completions of the batch, learn from them, and hand on what was collected."""
         self.policy.eval()  # dropout would make the sampled and the scored pass disagree
-        with torch.no_grad():
-            encoded = self.policy.encode(batch, self.pipeline.reader.grammar)
-        plan, update = self.sampling.training_plan(self.global_step), self.update
-        experience = self.pipeline.collect(self.policy, batch, encoded, plan, update.correction, update.token_budget)
+        prompts, plan, update = self.chunked(batch), self.sampling.training_plan(self.global_step), self.update
+        experience = self.on_every_rank(
+            lambda: self.pipeline.collect(self.policy, prompts, plan, update.correction, update.token_budget)
+        )
+        self._refuse_malformed(experience.assessment)
         learner = Learner(self.policy, self.pipeline.reader, update, plan.engine.temperature)
         for rows in update.minibatches(len(batch)):
-            self._learn(learner, experience.select(rows), encoded.select(rows))
+            self._learn(learner.passes(experience, prompts, rows), len(rows))
         self._log_collected(experience.assessment)
         return {"assessment": experience.assessment, "experience": experience}
 
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Assessment]:
         """The assessment of one completion per prompt; no part remembers anything of it."""
         with self.pipeline.preserve_state():
-            encoded = self.policy.encode(batch, self.pipeline.reader.grammar)
             plan, budget = self.sampling.validation_plan(), self.update.token_budget
-            assessment = self.pipeline.assess(self.policy, batch, encoded, plan, budget)
+            assessment = self.pipeline.assess(self.policy, self.chunked(batch), plan, budget)
         self.calibration.update(batch.ids, Outcomes.of(assessment))
         return {"assessment": assessment}
 
@@ -111,19 +139,32 @@ class ReinforcementModule(PolicyModule):
         """Forget the responses; the callbacks have them."""
         self.calibration.reset()
 
-    def _learn(self, learner: Learner, experience: Experience, encoded: EncodedPrompts) -> None:
-        """One update from one minibatch."""
+    def _learn(self, passes: Iterator[PolicyUpdate], prompts: int) -> None:
+        """One update from the passes of one minibatch."""
         metrics: Counter[str] = Counter()
 
         def losses() -> Iterator[Tensor]:
-            for part in learner.passes(experience, encoded):
+            for part in passes:
                 metrics.update(part.stats)
                 yield part.loss
 
         norm = self.update_weights(losses())
         logged = {f"train/objective/{name}": value for name, value in metrics.items()}
-        prompts = len(experience.assessment.prompts)
         self.log_dict({**logged, "train/objective/gradient_norm": norm}, batch_size=prompts)
+
+    def _refuse_malformed(self, assessment: Assessment) -> None:
+        """Stop a run whose responses no longer parse, or never did."""
+        said, rollouts = assessment.responses, assessment.rollouts
+        formed = self.trainer.strategy.reduce_boolean_decision(bool(said.well_formed.any()), all=False)
+        self._malformed = 0 if formed else self._malformed + 1
+        if self._malformed >= self.malformed_patience:
+            raise UserError(
+                f"`malformed_patience` is {self.malformed_patience}, and as many training batches in a row had no "
+                f"well-formed response. Of the last, {rollouts.truncated.float().mean():.0%} reached `max_new_tokens`; "
+                f"its prompts open {self.policy.opening!r}, and its first response starts {rollouts.texts[0][:80]!r}. "
+                "Warm up with SupervisedModule, change `template` of the policy, `instructions` of the grammar or "
+                "`max_new_tokens`, or raise `malformed_patience`."
+            )
 
     def _log_collected(self, assessment: Assessment) -> None:
         responses, rollouts = assessment.responses, assessment.rollouts
@@ -139,7 +180,8 @@ class ReinforcementModule(PolicyModule):
             "train/response/truncated": rollouts.truncated.float().mean(),
             "train/response/entropy": assessment.evidence.entropy[rollouts.mask].mean(),
             "train/response/sampling_mismatch": mismatch,
-            "train/certainty/visual_kl": assessment.evidence.visual_kl[responses.spans.vision].mean(),
+            "train/certainty/visual_kl": assessment.evidence.visual_kl[responses.spans.vision].nanmean(),
+            "train/certainty/no_evidence": assessment.evidence.visual_kl.isnan().all(1).float().sum(),
         }
         judged = summarize(Outcomes.of(assessment))
         figures |= {f"train/calibration/{name}": judged[name] for name in ("ece", "auroc", "brier")}

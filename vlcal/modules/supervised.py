@@ -12,6 +12,7 @@ from vlcal.modules.policy_module import PolicyModule
 from vlcal.parts import fresh_defaults
 from vlcal.policy import Continuations, PolicySpec
 from vlcal.text import Grammar
+from vlcal.training.guard import FiniteGuard
 from vlcal.training.optimization import Optimization
 from vlcal.types import DemonstrationBatch
 
@@ -23,18 +24,27 @@ class SupervisedModule(PolicyModule):
         policy: Checkpoint and adaptation; built when training starts.
         optimization: How weights are updated.
         grammar: The form of a response, for the prompt.
+        guard: What becomes of a step whose numbers are not finite.
     """
 
     @fresh_defaults
     def __init__(
-        self, policy: PolicySpec, optimization: Optimization = Optimization(), grammar: Grammar = Grammar()
+        self,
+        policy: PolicySpec,
+        optimization: Optimization = Optimization(),
+        grammar: Grammar = Grammar(),
+        guard: FiniteGuard = FiniteGuard(),
     ) -> None:
-        super().__init__(policy, optimization)
+        super().__init__(policy, optimization, guard)
         self.grammar = grammar
 
-    def training_step(self, batch: DemonstrationBatch, batch_idx: int) -> None:
+    def parts(self) -> dict[str, object]:
+        """The parts whose settings go into a checkpoint, by name."""
+        return {**super().parts(), "grammar": self.grammar}
+
+    def learn(self, batch: DemonstrationBatch) -> None:
         """One update towards the demonstrations."""
-        loss = self._loss(batch)
+        loss = self.on_every_rank(lambda: self._loss(batch))
         norm = self.update_weights([loss])
         self.log_dict({"train/loss": loss.detach(), "train/gradient_norm": norm}, batch_size=len(batch.prompts))
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch.prompts))
@@ -50,11 +60,8 @@ class SupervisedModule(PolicyModule):
         return token_mean(-log_probs, mask)
 
     def _completions(self, batch: DemonstrationBatch) -> tuple[Int[Tensor, "N T"], Bool[Tensor, "N T"]]:
-        tokenizer = self.policy.tokenizer
-        rows = [
-            torch.tensor([*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id])
-            for text in batch.completions
-        ]
+        end = self.policy.end_tokens[0]
+        rows = [torch.tensor([*self.policy.response_tokens(text), end]) for text in batch.completions]
         lengths = torch.tensor([len(row) for row in rows], device=self.device)
-        tokens = pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id).to(self.device)
+        tokens = pad_sequence(rows, batch_first=True, padding_value=self.policy.pad_token_id).to(self.device)
         return tokens, torch.arange(tokens.shape[1], device=self.device) < lengths[:, None]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vlcal.objectives.policy import connected_zero
 from vlcal.types import Certainty, PolicyUpdate, Responses
 
 
@@ -31,8 +31,8 @@ class ConfidenceObjective(ABC):
         overall: Float[Tensor, "L L"],
         responses: Responses,
         certainty: Certainty,
-    ) -> PolicyUpdate:
-        """The loss and its metrics.
+    ) -> Sequence[PolicyUpdate]:
+        """The terms of the loss with their metrics, each a mean over the responses that it is about.
 
         Args:
             level_log_probs: Of the L level tokens at the visual and at the reasoning confidence, in this order; each
@@ -44,8 +44,8 @@ class ConfidenceObjective(ABC):
         """
 
     @abstractmethod
-    def count(self, responses: Responses) -> int:
-        """What the loss is a mean over: parts of a batch, weighted by it, add up to the loss of the whole."""
+    def counts(self, responses: Responses, certainty: Certainty) -> Sequence[int]:
+        """What each term is a mean over: parts of a batch, weighted by it, add up to the term of the whole."""
 
 
 class SampledConfidence(ConfidenceObjective):
@@ -64,10 +64,10 @@ class SampledConfidence(ConfidenceObjective):
         overall: Float[Tensor, "L L"],
         responses: Responses,
         certainty: Certainty,
-    ) -> PolicyUpdate:
-        """A loss of 0 whose gradient is 0."""
-        return PolicyUpdate(loss=connected_zero(level_log_probs), stats={})
+    ) -> Sequence[PolicyUpdate]:
+        """No term."""
+        return ()
 
-    def count(self, responses: Responses) -> int:
-        """Nothing."""
-        return 0
+    def counts(self, responses: Responses, certainty: Certainty) -> Sequence[int]:
+        """None."""
+        return ()

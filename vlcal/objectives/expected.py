@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -31,7 +33,8 @@ class ExpectedScore(ConfidenceObjective):
     The expectation is over the level tokens alone: over the whole vocabulary it would move probability between levels
     and all other tokens, and the format would be lost. No other term of the loss is on these two positions, so without
     the last term the probability that a level is stated at all drifts towards 0 within some twenty steps. A response
-    whose confidences are absent does not count here, and stays with the policy objective.
+    whose confidences are absent does not count here, and stays with the policy objective. One without a visual
+    certainty, as where there is no image, has no visual score and does not count in the mean of those.
 
     Args:
         calibration: Proper score of the overall confidence against correctness.
@@ -78,38 +81,36 @@ class ExpectedScore(ConfidenceObjective):
         overall: Float[Tensor, "L L"],
         responses: Responses,
         certainty: Certainty,
-    ) -> PolicyUpdate:
-        """Both expected scores, weighted and averaged over the responses that state both confidences."""
+    ) -> Sequence[PolicyUpdate]:
+        """Calibration and level term over what states both confidences; the visual term over what has a label."""
         if level_log_probs.shape[1:] != (2, len(levels)):
             raise UserError(
                 f"`level_log_probs` must be (N, 2, L) with L = {len(levels)} like `levels`; "
                 f"got {tuple(level_log_probs.shape)}."
             )
-        stated = _stated(responses)
+        stated, labelled = _stated(responses), _labelled(responses, certainty)
         # Rows are taken out, not multiplied by 0: whatever stands in the others, NaN included, gets a gradient of 0.
         log_probs = level_log_probs[stated].float()
         some_level = log_probs.logsumexp(-1, keepdim=True)
         probs = (log_probs - some_level).exp()
         calibration = self._expected_calibration(probs, overall, responses.correct[stated])
-        visual = self._expected_visual(probs[:, 0], levels, certainty.response[stated])
+        visual = self._expected_visual(probs[labelled[stated], 0], levels, certainty.response[labelled])
         missed = -some_level.sum(dim=(1, 2))
-        losses = self.calibration_weight * calibration + self.visual_weight * visual + self.level_weight * missed
-        loss = losses.sum() / max(len(probs), 1)
         entropy = torch.special.entr(probs.detach()).sum(dim=-1).mean(dim=0)
-        return PolicyUpdate(
-            loss=loss,
-            stats={
-                "expected_calibration": float(calibration.detach().mean()),
-                "expected_visual": float(visual.detach().mean()),
-                "level_missed": float(missed.detach().mean()),
-                "visual_level_entropy": float(entropy[0]),
-                "reasoning_level_entropy": float(entropy[1]),
-            },
+        stats = {
+            "expected_calibration": float(calibration.detach().mean()),
+            "level_missed": float(missed.detach().mean()),
+            "visual_level_entropy": float(entropy[0]),
+            "reasoning_level_entropy": float(entropy[1]),
+        }
+        return (
+            PolicyUpdate(_mean(self.calibration_weight * calibration + self.level_weight * missed), stats),
+            PolicyUpdate(_mean(self.visual_weight * visual), {"expected_visual": float(visual.detach().mean())}),
         )
 
-    def count(self, responses: Responses) -> int:
-        """Responses that state both confidences."""
-        return int(_stated(responses).sum())
+    def counts(self, responses: Responses, certainty: Certainty) -> Sequence[int]:
+        """Responses that state both confidences, and those of them that have a label."""
+        return int(_stated(responses).sum()), int(_labelled(responses, certainty).sum())
 
     def _expected_calibration(
         self, probs: Float[Tensor, "n 2 L"], overall: Float[Tensor, "L L"], correct: Float[Tensor, " n"]
@@ -121,11 +122,20 @@ class ExpectedScore(ConfidenceObjective):
     def _expected_visual(
         self, probs: Float[Tensor, "n L"], levels: Float[Tensor, " L"], label: Float[Tensor, " n"]
     ) -> Float[Tensor, " n"]:
-        """The score of the visual confidence, expected over its levels; 0 where there is no label."""
-        scores = self.visual(levels, label.nan_to_num(0.5)[:, None])
-        return torch.where(label.isnan(), 0.0, (probs * scores).sum(dim=-1))
+        """The score of the visual confidence, expected over its levels."""
+        return (probs * self.visual(levels, label[:, None])).sum(dim=-1)
 
 
 def _stated(responses: Responses) -> Bool[Tensor, " N"]:
     """True where both confidences are there."""
     return ~(responses.visual.isnan() | responses.reasoning.isnan())
+
+
+def _labelled(responses: Responses, certainty: Certainty) -> Bool[Tensor, " N"]:
+    """True where both confidences are there, and a certainty to hold the visual one against."""
+    return _stated(responses) & ~certainty.response.isnan()
+
+
+def _mean(losses: Float[Tensor, " n"]) -> Float[Tensor, ""]:
+    """The mean; 0, with a gradient of 0, where there is no loss."""
+    return losses.sum() / max(len(losses), 1)

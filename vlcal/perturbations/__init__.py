@@ -1,12 +1,9 @@
-"""Image to image, seeded: what is taken from the image to see how much the policy relied on it."""
+"""Image to image, seeded: an image loses information, and the policy that relied on it predicts other tokens."""
 
 from vlcal.perturbations.base import NoPerturbation, Perturbation
-from vlcal.perturbations.blank import Blank
-from vlcal.perturbations.blur import Blur
-from vlcal.perturbations.crop import CenterCrop
 from vlcal.perturbations.mixture import Mixture
-from vlcal.perturbations.noise import GaussianNoise
 from vlcal.perturbations.patches import PatchMask
+from vlcal.perturbations.whole import Blank, Blur, CenterCrop, GaussianNoise
 
 __all__ = [
     "Blank",

@@ -12,13 +12,13 @@ from vlcal.errors import UserError
 
 
 class Perturbation(ABC):
-    """Spoils an image so that a grounded token must change its mind.
+    """Removes information from an image, so that tokens grounded in it become less likely.
 
     The policy is scored on the clean and on the perturbed image; the divergence of the two is the evidence that
     certainty is made from. All randomness comes from the generator that is handed in: one state gives one image.
 
     Args:
-        strength: How much is spoiled, in [0, 1]; 0 leaves the image as it is. A scheduler may move it between steps.
+        strength: How much is removed, in [0, 1]; 0 leaves the image as it is. A scheduler may move it between steps.
     """
 
     def __init__(self, strength: float) -> None:
@@ -26,7 +26,7 @@ class Perturbation(ABC):
 
     @property
     def strength(self) -> float:
-        """How much is spoiled, in [0, 1]; 0 leaves the image as it is."""
+        """How much is removed, in [0, 1]; 0 leaves the image as it is."""
         return self._strength
 
     @strength.setter
@@ -59,7 +59,7 @@ class NoPerturbation(Perturbation):
 
     @strength.setter
     def strength(self, strength: float) -> None:
-        """Takes note of nothing, so that dropping the perturbation from an experiment is one line."""
+        """Ignored, so that dropping the perturbation from an experiment is one line."""
 
     def __call__(
         self, image: Float[Tensor, "3 H W"], rng: torch.Generator, grid: tuple[int, int]

@@ -13,7 +13,14 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig, PreTrainedModel
 
 from vlcal.errors import UserError
-from vlcal.policy.adapters import adapter_layers, hold_in_float32, read_adapter_config, start_from
+from vlcal.parts import fresh_defaults
+from vlcal.policy.adapters import (
+    adapter_layers,
+    hold_in_float32,
+    read_adapter_config,
+    refuse_changed_base,
+    start_from,
+)
 from vlcal.policy.layers import LanguageLayers, Layers, decoder, outside_decoder
 
 
@@ -43,7 +50,13 @@ class Frozen(Adaptation):
     """Nothing learns: for evaluation. The null member."""
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
-        """The model with every weight frozen."""
+        """The model with every weight frozen.
+
+        Raises:
+            UserError: If its folder is that of an adapter that changes its base.
+        """
+        for config in getattr(model, "peft_config", {}).values():
+            refuse_changed_base(config, "the adapter at `path`")
         return model.requires_grad_(False)
 
 
@@ -84,6 +97,7 @@ class LoRA(Adaptation):
             are fresh and start as the identity.
     """
 
+    @fresh_defaults
     def __init__(
         self,
         rank: int = 16,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import torch.nn.functional as F
-from peft import LoraConfig, PeftModel, set_peft_model_state_dict
+from peft import LoraConfig, PeftConfig, PeftModel, set_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
 from peft.utils import load_peft_weights
 from torch import Tensor, nn
@@ -17,6 +18,14 @@ from transformers import PreTrainedModel
 from vlcal.errors import UserError
 
 LEARNED, START = "default", "start"  # names in peft: of the adapter that learns, and of the copy it started from
+# Initialisations that leave the base as it is. PiSSA, OLoRA, CorDA, LoRA-GA and LoftQ subtract what the adapter starts
+# with from the weights it adapts, each time that an adapter of their config is added to a model.
+BASE_KEPT = (True, False, "gaussian", "orthogonal", "eva", "mica")
+# What makes an adapter more than A and B beside a weight; peft marks the other variants itself.
+BEYOND_LORA = (
+    *("use_dora", "use_qalora", "modules_to_save"),
+    *("trainable_token_indices", "target_parameters", "layer_replication"),
+)
 
 
 class AdapterLinear(nn.Linear):
@@ -51,7 +60,7 @@ def read_adapter_config(folder: Path, dropout: float) -> LoraConfig:
     """The config of the adapter in a folder, set up for training.
 
     Raises:
-        UserError: If the folder holds no adapter, or one that is not plain LoRA.
+        UserError: If the folder holds no adapter, or one that is not plain LoRA over the base as it is.
     """
     if not (folder / "adapter_config.json").is_file():
         raise UserError(f"`adapter` must be a folder with adapter_config.json, as `ModelExport` writes; got {folder}.")
@@ -59,14 +68,47 @@ def read_adapter_config(folder: Path, dropout: float) -> LoraConfig:
         config = LoraConfig.from_pretrained(str(folder))
     except (TypeError, ValueError) as error:
         raise UserError(f"`adapter` must be a LoRA adapter that peft can read; {folder} is not: {error}.") from error
-    if not isinstance(config, LoraConfig) or config.use_dora or config.modules_to_save or config.bias != "none":
+    more = _beyond_lora(config)
+    if more:
         raise UserError(
-            f"`adapter` must be plain LoRA, so that it can be switched off and merged; {folder} is of another kind, "
-            "or has DoRA, biases or whole modules beside it."
+            f"`adapter` must be plain LoRA, so that it can be switched off and merged; {folder} has {', '.join(more)}. "
+            "Merge it with peft's `merge_and_unload` and name the merged model as `path`."
         )
+    refuse_changed_base(config, f"`adapter` {folder}")
     config.inference_mode, config.lora_dropout = False, dropout
+    config.init_lora_weights = True  # every weight is loaded; another start could cost an SVD per layer
     config.base_model_name_or_path = None  # the base it was made on may have moved
     return config
+
+
+def refuse_changed_base(config: PeftConfig, name: str) -> None:
+    """Refuse an adapter that belongs to other weights than those of its base model.
+
+    Args:
+        config: Of the adapter.
+        name: What the message calls it.
+
+    Raises:
+        UserError: If its initialisation changes the base: it would be changed again, and differently, on loading.
+    """
+    start = getattr(config, "init_lora_weights", True)
+    if start not in BASE_KEPT:
+        raise UserError(
+            f"{name} must leave the weights of its base as they are; its `init_lora_weights` is {start!r}, which "
+            "subtracts the start of the adapter from them, and would again on loading. Convert it where it was "
+            "trained, with peft's `save_pretrained(FOLDER, path_initial_model_for_weight_conversion=START)`, or merge "
+            "it there with `merge_and_unload` and name the merged model as `path`. If `path` is the base that was "
+            "saved after the subtraction, set `init_lora_weights` to true in adapter_config.json."
+        )
+
+
+def _beyond_lora(config: PeftConfig) -> list[str]:
+    """The settings by which an adapter is more than plain LoRA, or its kind."""
+    if not isinstance(config, LoraConfig):
+        return [type(config).__name__]
+    variants = [field.name for field in fields(config) if field.metadata.get("is_lora_variant")]
+    more = [name for name in dict.fromkeys((*BEYOND_LORA, *variants)) if getattr(config, name, None)]
+    return [*more, *(["bias"] if config.bias != "none" else [])]
 
 
 def start_from(adapted: PeftModel, folder: Path) -> None:

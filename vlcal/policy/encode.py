@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
+import torch
 from torch import Tensor
-from transformers import PreTrainedModel, ProcessorMixin
+from transformers import PreTrainedConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils import ModelOutput
 
 from vlcal.errors import UserError
+from vlcal.policy.chat import prompt_text
 from vlcal.policy.layouts.encoded import EncodedPrompts, select_blocks
+from vlcal.policy.plain_text import asked
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
 
@@ -20,22 +24,14 @@ from vlcal.types import PromptBatch
 FEATURES = ("pooler_output", "deepstack_features")
 EPSILON = 1e-6  # not 0 in any dtype, and too small to change the features
 
-PLACEHOLDER_IDS = (
-    "image_token_id",
-    "video_token_id",
-    "audio_token_id",
-    "vision_start_token_id",
-    "vision_end_token_id",
-    "boi_token_id",
-    "eoi_token_id",
-)
-PLACEHOLDER_LISTS = ("image_token_ids", "video_token_ids", "audio_token_ids")
-PLACEHOLDER_MARKS = ("image_token", "video_token", "audio_token", "fake_image_token", "global_image_token")
+# Settings of a config or a processor that name a placeholder, by its id or as it is written.
+PLACEHOLDER = re.compile(r"(image|video|audio|vision|boi|eoi|boa|eoa)(_\w+)?_token(_id|_index)?$")
+TRIAL = torch.full((3, 64, 96), 0.5)  # an image of which most processors make several tiles
 
 
 def processor_inputs(processor: ProcessorMixin, prompts: PromptBatch, grammar: Grammar) -> dict[str, Tensor]:
     """What the processor makes of a batch: token rows padded on the left, pixels, grids."""
-    return processed(processor, [grammar.prompt(question) for question in prompts.questions], prompts.images)
+    return processed(processor, asked(processor, prompts, grammar), prompts.images)
 
 
 def processed(
@@ -49,11 +45,7 @@ def processed(
         images: Of each prompt, in [0, 1].
         settings: Override the settings of the image processor.
     """
-    messages = [
-        [{"role": "user", "content": [*({"type": "image"} for _ in shown), {"type": "text", "text": question}]}]
-        for shown, question in zip(images, questions, strict=True)
-    ]
-    texts = [processor.apply_chat_template(message, add_generation_prompt=True) for message in messages]
+    texts = [prompt_text(processor, question, len(shown)) for shown, question in zip(images, questions, strict=True)]
     start = processor.tokenizer.bos_token
     # Eight-bit levels as float: what a processor paints beside an image, such as the bars of LLaVA-OneVision, is in
     # these units whatever range the image was said to have.
@@ -93,14 +85,27 @@ def encoded_prompts(
     return EncodedPrompts(rows, grids, features, image_counts, _blocks_per_prompt(_sizes(features), image_tokens))
 
 
-def placeholder_tokens(model: PreTrainedModel, processor: ProcessorMixin) -> list[int]:
-    """Tokens that stand for images, videos and sounds, or mark where one starts and ends."""
-    ids = {getattr(owner, name, None) for owner in (model.config, processor) for name in PLACEHOLDER_IDS}
-    ids |= {token for name in PLACEHOLDER_LISTS for token in getattr(processor, name, [])}
-    tokenizer = processor.tokenizer
-    marks = (getattr(processor, name, None) for name in PLACEHOLDER_MARKS)
-    ids |= {tokenizer.convert_tokens_to_ids(mark) for mark in marks if mark is not None} - {tokenizer.unk_token_id}
-    return sorted(token for token in ids if token is not None)
+def placeholder_tokens(config: PreTrainedConfig, processor: ProcessorMixin) -> list[int]:
+    """Tokens that stand for images, videos and sounds, or mark where one starts and ends.
+
+    Those that config and processor name, and those that the processor writes for an image.
+    """
+    settings = {**config.to_dict(), **vars(processor)}.items()
+    named = [value for name, value in settings if PLACEHOLDER.search(name)]
+    vocabulary = processor.tokenizer.get_vocab()
+    ids = {vocabulary.get(value, value) for value in named if isinstance(value, int | str)} | _image_marks(processor)
+    return sorted(token for token in ids if token in set(vocabulary.values()))
+
+
+def _image_marks(processor: ProcessorMixin) -> set[int]:
+    """Added tokens that the processor writes for an image, and those that differ from one of them in a number alone.
+
+    An image of another size has other marks of its tiles: `<row_1_col_1>`, `<row_4_col_3>`.
+    """
+    added = {token: re.sub(r"\d+", "0", str(mark)) for token, mark in processor.tokenizer.added_tokens_decoder.items()}
+    shown, alone = (set(processed(processor, [""], [images])["input_ids"][0].tolist()) for images in ([TRIAL], []))
+    kinds = {added[token] for token in (shown - alone) & added.keys()}
+    return {token for token, kind in added.items() if kind in kinds}
 
 
 def _is_table(value: Tensor, lines: int) -> bool:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from vlcal.errors import UserError
+from vlcal.files import write_whole
 
 CHECKPOINT_MARKS = ("config.json", "adapter_config.json")
+CONTRACT = "vlcal.yaml"
 
 
 def refuse_other_content(folder: Path) -> None:
@@ -35,6 +40,21 @@ def write_checkpoint_folder(folder: Path, write: Callable[[Path], None]) -> None
         folder.rename(old)
     partial.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def write_contract(folder: Path, model: Mapping[str, Any], image_size: Mapping[str, Any] | None) -> None:
+    """Write beside a checkpoint how its responses are asked for and read, for `vlcal.load`.
+
+    Args:
+        folder: Of the checkpoint.
+        model: The `model` section of the run's config.
+        image_size: Bounds on the pixels of an image, as its data section has them.
+    """
+    settings: dict[str, Any] = {"model": dict(model)}
+    if image_size is not None:
+        settings["data"] = {"init_args": {"image_size": dict(image_size)}}
+    header = "# How the run that trained this checkpoint asks for responses and reads them; `vlcal.load` obeys it.\n"
+    write_whole(folder / CONTRACT, header + yaml.safe_dump(settings, sort_keys=False))
 
 
 def _replaceable(folder: Path) -> bool:

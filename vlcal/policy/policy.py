@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from time import perf_counter
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixi
 from vlcal.errors import UserError
 from vlcal.functional.vocabulary import token_statistics
 from vlcal.policy.adapters import as_started, save_learned
+from vlcal.policy.chat import check_vocabulary, end_tokens, prompt_opening
 from vlcal.policy.encode import encoded_prompts, placeholder_tokens, processor_inputs
 from vlcal.policy.grid import token_grid
 from vlcal.policy.layouts.continuations import Continuations, MicroBatch
@@ -24,8 +27,13 @@ from vlcal.policy.layouts.encoded import EncodedPrompts
 from vlcal.policy.layouts.fitting import fitting_layout, trial_continuations, trial_prompts
 from vlcal.policy.layouts.headless import HeadlessModel
 from vlcal.policy.layouts.layout import Layout
-from vlcal.text import Grammar
+from vlcal.text import Grammar, behind
+from vlcal.text.levels import level_tokens
 from vlcal.types import PromptBatch
+
+logger = logging.getLogger(__name__)
+
+SLOW = 2.0  # times float32, from which on a dtype is warned of on a CPU
 
 
 class Policy(nn.Module):
@@ -35,13 +43,21 @@ class Policy(nn.Module):
         adapted: The model as it learns: `backbone` itself, or the adapter wrapper around it.
         backbone: The model that transformers loaded.
         processor: Its processor.
+
+    Attributes:
+        opening: What every prompt has written of its response, such as `<think>`; mostly nothing.
+        end_tokens: Tokens that end a completion; the first is the one that ends a turn of the chat template.
     """
 
     def __init__(self, adapted: nn.Module, backbone: PreTrainedModel, processor: ProcessorMixin) -> None:
         super().__init__()
         self.adapted = adapted
         self.__dict__["backbone"] = backbone  # part of `adapted`: registered twice, it would be saved twice
+        check_vocabulary(processor.tokenizer, len(backbone.get_input_embeddings().weight))
         self.processor = processor
+        self.opening = prompt_opening(processor)
+        # Now, since engines take the generation config of the checkpoint away while they sample.
+        self.end_tokens = end_tokens(processor, backbone.generation_config)
         language = {id(weight) for part in _language_parts(backbone) for weight in part.parameters()}
         self.vision_frozen = not any(
             weight.requires_grad for weight in backbone.parameters() if id(weight) not in language
@@ -64,7 +80,7 @@ class Policy(nn.Module):
     @cached_property
     def placeholders(self) -> list[int]:
         """Tokens that stand for images, videos and sounds: never sampled, never scored."""
-        return placeholder_tokens(self.backbone, self.processor)
+        return placeholder_tokens(self.backbone.config, self.processor)
 
     @property
     def pad_token_id(self) -> int:
@@ -79,6 +95,8 @@ class Policy(nn.Module):
     @cached_property
     def layout(self) -> Layout:
         """How completions lie in rows, chosen by a trial at the first pass, on the device of that pass."""
+        if self.device.type == "cpu":
+            _warn_of_slow_dtype(self.backbone.dtype)
         with torch.no_grad(), self.evaluating():
             return fitting_layout(self.headless, self._trial)
 
@@ -93,11 +111,19 @@ class Policy(nn.Module):
             self.train(was_training)
 
     def encode(self, prompts: PromptBatch, grammar: Grammar) -> EncodedPrompts:
-        """The prompts, each image passed through the vision tower once; with gradient only where the tower learns."""
+        """The prompts, each image passed through the vision tower once; with gradient only where the tower learns.
+
+        Raises:
+            NonFiniteError: If features of images are not finite.
+        """
         inputs = processor_inputs(self.processor, prompts, grammar)
         moved = {name: value.to(self.device) for name, value in inputs.items()}
         with torch.no_grad() if self.vision_frozen else nullcontext():
-            return encoded_prompts(self.backbone, moved, tuple(len(images) for images in prompts.images))
+            encoded = encoded_prompts(self.backbone, moved, tuple(len(images) for images in prompts.images))
+        if encoded.features is not None:
+            largest = [block.detach().abs().amax() for block in encoded.features.pooler_output]
+            self.headless.require_finite("Features of images", torch.stack(largest))
+        return encoded
 
     def grid(self, image: Float[Tensor, "3 H W"]) -> tuple[int, int]:
         """Rows and columns of the image tokens of an image that is alone in its prompt."""
@@ -112,10 +138,15 @@ class Policy(nn.Module):
         Args:
             continuations: The completions and their prompts.
             layout: How they lie in rows; by default `self.layout`.
+
+        Raises:
+            NonFiniteError: If a state inside the mask is not finite.
         """
-        tokens = continuations.tokens
-        scorable = torch.where(self.scorable_mask(tokens, continuations.mask), tokens, self.pad_token_id)
-        return (layout or self.layout).hidden(self.headless, replace(continuations, tokens=scorable))
+        tokens, mask = continuations.tokens, continuations.mask
+        scorable = torch.where(self.scorable_mask(tokens, mask), tokens, self.pad_token_id)
+        states = (layout or self.layout).hidden(self.headless, replace(continuations, tokens=scorable))
+        self.headless.require_finite("Hidden states of completions", states.detach()[mask])
+        return states
 
     def head(self, hidden: Float[Tensor, "n D"]) -> Float[Tensor, "n V"]:
         """Logits, with -inf for placeholders."""
@@ -138,20 +169,18 @@ class Policy(nn.Module):
         """The mask without placeholders, which the engine of another process may have sampled."""
         return mask & ~torch.isin(tokens, torch.tensor(self.placeholders, device=tokens.device))
 
-    def level_tokens(self, grammar: Grammar) -> Int[Tensor, " L"]:
-        """The token of each confidence level.
+    def level_tokens(self, grammar: Grammar) -> Int[Tensor, "2 L"]:
+        """The token of each level of the visual and of the reasoning confidence.
 
         Raises:
             UserError: If the tokenizer splits a level.
         """
-        ids = [self.tokenizer.encode(str(level), add_special_tokens=False) for level in grammar.levels]
-        long = [level for level, pieces in zip(grammar.levels, ids, strict=True) if len(pieces) != 1]
-        if long:
-            raise UserError(
-                f"`grammar.levels` must be one token each to take an expectation over them; this tokenizer splits "
-                f"{long}. Use levels 0 to 9, or SampledConfidence."
-            )
-        return torch.tensor([pieces[0] for pieces in ids], device=self.device)
+        return torch.tensor(level_tokens(self.tokenizer, grammar), device=self.device)
+
+    def response_tokens(self, text: str) -> list[int]:
+        """The tokens of a response, or of its start, behind what the prompt has written of it."""
+        tokens: list[int] = self.tokenizer.encode(behind(self.opening, text), add_special_tokens=False)
+        return tokens
 
     def without_adapters(self) -> AbstractContextManager[None]:
         """A context in which the policy is as it started: its base, with the adapter it was given, if any."""
@@ -169,6 +198,29 @@ class Policy(nn.Module):
 
     def _trial(self) -> Continuations:
         return trial_continuations(self.encode(trial_prompts(), Grammar(instructions="")), self.tokenizer)
+
+
+def _warn_of_slow_dtype(dtype: torch.dtype) -> None:
+    """Say so where this CPU has no instructions for a dtype: measured, since which ones count is up to the kernels."""
+    slowdown = _product_seconds(dtype) / _product_seconds(torch.float32)
+    if slowdown > SLOW:
+        logger.warning(
+            "%s takes %.0f times as long as float32 on this CPU, which has no instructions for it: set `dtype` of the "
+            "policy to float32, or run on a GPU.",
+            str(dtype).removeprefix("torch."),
+            slowdown,
+        )
+
+
+def _product_seconds(dtype: torch.dtype) -> float:
+    """Seconds of a matrix product of the size of a small layer, the best of a few."""
+    rows, weights = torch.ones(32, 256, dtype=dtype), torch.ones(256, 256, dtype=dtype)
+    seconds = []
+    for _ in range(5):
+        start = perf_counter()
+        rows @ weights
+        seconds.append(perf_counter() - start)
+    return min(seconds)
 
 
 def _language_parts(model: PreTrainedModel) -> list[nn.Module]:

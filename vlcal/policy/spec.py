@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,8 +14,10 @@ from safetensors import SafetensorError
 from transformers import AutoModelForImageTextToText, AutoProcessor, ProcessorMixin
 
 from vlcal.errors import UserError
+from vlcal.parts import fresh_defaults
 from vlcal.policy.activations import Activations, KeptActivations
 from vlcal.policy.adaptation import Adaptation, Frozen
+from vlcal.policy.chat import check_processor, set_template
 from vlcal.policy.policy import Policy
 
 # What transformers raises for a folder without a checkpoint, with one of another kind, or with half of one.
@@ -34,10 +36,12 @@ class PolicySpec:
         dtype: Of the weights: float32, bfloat16 or float16.
         attention: Attention implementation of transformers: sdpa, eager, flash_attention_2, ...
         revision: Branch, tag or commit on the hub.
-        local_files_only: Never connect to the hub.
         activations: Which activations are kept for the backward pass.
+        template: Settings of the chat template by name, such as enable_thinking: false. They are written into the
+            template, so that the exported model keeps them.
     """
 
+    @fresh_defaults
     def __init__(
         self,
         path: str,
@@ -45,8 +49,8 @@ class PolicySpec:
         dtype: str = "bfloat16",
         attention: str = "sdpa",
         revision: str = "main",
-        local_files_only: bool = False,
         activations: Activations = KeptActivations(),
+        template: Mapping[str, bool | int | float | str] | None = None,
     ) -> None:
         if not isinstance(getattr(torch, dtype, None), torch.dtype):
             raise UserError(f"`dtype` must name a torch type such as bfloat16 or float32; got {dtype!r}.")
@@ -55,8 +59,13 @@ class PolicySpec:
         self.dtype = dtype
         self.attention = attention
         self.revision = revision
-        self.local_files_only = local_files_only
         self.activations = activations
+        self.template = template or {}
+
+    @property
+    def quantised(self) -> bool:
+        """Whether adapters learn over a base of other weights than those of the checkpoint."""
+        return self.adaptation.in_full_precision() is not self.adaptation
 
     def in_full_precision(self) -> PolicySpec:
         """The same policy over a base that is not quantised, into which adapters can be merged."""
@@ -84,16 +93,23 @@ class PolicySpec:
         return Policy(self.adaptation.adapt(model), model, processor)
 
     def processor(self) -> ProcessorMixin:
-        """The processor alone."""
+        """The processor alone, with the settings of its chat template.
+
+        Raises:
+            UserError: If it cannot be read, or does not write questions about images.
+        """
         with self.reading():
-            return AutoProcessor.from_pretrained(self.path, **self.source)
+            processor = AutoProcessor.from_pretrained(self.path, **self.source)
+        check_processor(processor)
+        set_template(processor, self.template)
+        return processor
 
     @property
     def source(self) -> dict[str, Any]:
         """The arguments of `from_pretrained` that say where to read from."""
         return {
             "revision": self.revision,
-            "local_files_only": self.local_files_only or Path(self.path).exists(),
+            "local_files_only": Path(self.path).exists(),
             "trust_remote_code": False,  # left out, transformers prompts on the terminal
         }
 

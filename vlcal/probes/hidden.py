@@ -10,22 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vlcal.evaluation.metrics.levels import RIGHT
-from vlcal.policy.engines.base import written_tokens
+from vlcal.policy.engines.base import written
+from vlcal.policy.engines.draws import uniform_numbers
 from vlcal.probes.base import KINDS, Columns, Probe, counts, gap, known_auroc, known_mean, mean_where
-from vlcal.probes.levels import (
-    CONFIDENCES,
-    OPENING,
-    Levels,
-    Place,
-    level_rows,
-    levels_at,
-    spelled_levels,
-    stated_places,
-)
+from vlcal.probes.levels import Levels, Place, level_rows, levels_at, stated_places
 from vlcal.probes.study import Study
 from vlcal.text import parse
-from vlcal.text.grammar import LAYOUT
-from vlcal.text.spans import token_offsets
+from vlcal.text.grammar import CONFIDENCES, LAYOUT, OPENING
+from vlcal.text.levels import spelled_levels
 from vlcal.types import Rollouts
 
 TAGS = [tag for tag, _ in LAYOUT]
@@ -99,9 +91,7 @@ def _places(study: Study) -> tuple[dict[str, list[Place]], list[int]]:
 def _tokens_ahead(study: Study, row: int) -> int:
     """Tokens that end before the confidence block starts; 0 without a block."""
     rollouts: Rollouts = study.assessment.rollouts
-    text, offsets = token_offsets(
-        study.policy.tokenizer, written_tokens(study.policy, rollouts.tokens[row], rollouts.mask[row])
-    )
+    text, offsets = written(study.policy, rollouts.tokens[row], rollouts.mask[row])
     start = parse(text, study.grammar).spans["visual_confidence"]
     block = -1 if start is None else text.rfind(BLOCK, 0, start[0])
     return sum(end <= block for _, end in offsets)
@@ -112,8 +102,8 @@ def _masked_levels(study: Study, places: dict[str, list[Place]], hidden: list[in
     visual, reasoning = CONFIDENCES
     masked = [replace(place, hidden=count) for place, count in zip(places[visual], hidden, strict=True)]
     first = level_rows(study, visual, masked)
-    drawn = _drawn(study, first[[place.row for place in masked]])
-    spelled = spelled_levels(study, visual)
+    drawn = _drawn(study, first, [place.row for place in masked])
+    spelled = spelled_levels(study.policy.tokenizer, study.grammar, visual)
     spans = study.assessment.responses.spans.visual_confidence.sum(1).tolist()
     following = []
     for place, ahead, level in zip(places[reasoning], masked, drawn, strict=True):
@@ -123,10 +113,10 @@ def _masked_levels(study: Study, places: dict[str, list[Place]], hidden: list[in
     return Levels.of(first, level_rows(study, reasoning, following))
 
 
-def _drawn(study: Study, log_probs: Float[Tensor, "n L"]) -> list[int]:
-    """The index of one level per row, drawn from its distribution."""
-    if not len(log_probs):
-        return []
-    rng = torch.Generator().manual_seed(study.draw_seed("hidden response"))
-    drawn: list[int] = torch.multinomial(log_probs.softmax(1).cpu(), 1, generator=rng)[:, 0].tolist()
+def _drawn(study: Study, log_probs: Float[Tensor, "N L"], rows: list[int]) -> list[int]:
+    """The index of one level for each of these rows, drawn by inversion of its distribution."""
+    uniform = uniform_numbers(study.draw_seeds("hidden response"), study.assessment.rollouts.group_size, 1)
+    mass = log_probs[rows].double().softmax(1).cpu().cumsum(1)
+    at = torch.searchsorted(mass, uniform[rows].double() * mass[:, -1:], right=True).clamp(max=log_probs.shape[1] - 1)
+    drawn: list[int] = at[:, 0].tolist()
     return drawn

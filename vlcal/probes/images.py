@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from vlcal.errors import UserError
+from vlcal.parts import fresh_defaults
 from vlcal.perturbations import GaussianNoise, Perturbation
 from vlcal.probes.base import KINDS, Columns, Probe, counts, known_mean
 from vlcal.probes.study import Study, without_images
@@ -54,6 +55,7 @@ class CorruptionCurve(Probe):
         severities: Strengths in [0, 1], rising.
     """
 
+    @fresh_defaults
     def __init__(self, perturbation: Perturbation = GaussianNoise(), severities: Sequence[float] = SEVERITIES) -> None:
         rising = all(low < high for low, high in pairwise(severities))
         if len(severities) < 2 or not rising or not 0 <= severities[0] <= severities[-1] <= 1:

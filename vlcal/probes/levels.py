@@ -10,16 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from vlcal.errors import UserError
 from vlcal.policy import Continuations
 from vlcal.policy.layouts.layout import Plain
 from vlcal.policy.layouts.masked_prefix import MaskedPrefixLayout
 from vlcal.probes.study import Study
 from vlcal.text import parse
-from vlcal.text.grammar import LAYOUT
-
-CONFIDENCES = ("visual_confidence", "reasoning_confidence")
-OPENING = {name: tag for tag, name in LAYOUT if name is not None}
+from vlcal.text.grammar import CONFIDENCES
+from vlcal.text.levels import spelled_levels
 
 
 @dataclass(frozen=True)
@@ -98,14 +95,13 @@ def stated_places(study: Study) -> dict[str, list[Place]]:
 
 def text_places(study: Study, texts: Sequence[str]) -> dict[str, list[Place]]:
     """The places of the stated confidences in texts, one per response; none for a text that lacks one."""
-    encode = study.policy.tokenizer.encode
     places: dict[str, list[Place]] = {name: [] for name in CONFIDENCES}
     for row, text in enumerate(texts):
         spans = parse(text, study.grammar).spans
         starts = {name: span[0] for name in CONFIDENCES if (span := spans[name]) is not None}
         if len(starts) == len(CONFIDENCES):
             for name, start in starts.items():
-                places[name].append(Place(row, tuple(encode(text[:start], add_special_tokens=False))))
+                places[name].append(Place(row, tuple(study.policy.response_tokens(text[:start]))))
     return places
 
 
@@ -121,31 +117,11 @@ def level_distribution(study: Study, name: str, places: Sequence[Place]) -> Floa
         name: The confidence at these places.
         places: Prefixes of responses.
     """
-    spelled = spelled_levels(study, name)
+    spelled = spelled_levels(study.policy.tokenizer, study.grammar, name)
     longest = study.encoded.length + max(len(place.prefix) for place in places) + max(map(len, spelled))
     size = max(1, study.budget // longest)
     parts = [_level_log_probs(study, spelled, places[first : first + size]) for first in range(0, len(places), size)]
     return torch.cat(parts)
-
-
-def spelled_levels(study: Study, name: str) -> list[tuple[int, ...]]:
-    """The tokens of each level behind its tag, where some tokenizers split a number differently than alone.
-
-    Raises:
-        UserError: If the tokenizer merges the tag and a level.
-    """
-    encode, tag = study.policy.tokenizer.encode, OPENING[name]
-    ahead = tuple(encode(tag, add_special_tokens=False))
-    spelled = []
-    for level in study.grammar.levels:
-        pieces = tuple(encode(f"{tag}{level}", add_special_tokens=False))
-        if pieces[: len(ahead)] != ahead:
-            raise UserError(
-                f"`grammar.levels` must start a new token behind {tag}, or the distribution over them is unknown; this "
-                f"tokenizer merges the two for {level}. Use a tokenizer that does not."
-            )
-        spelled.append(pieces[len(ahead) :])
-    return spelled
 
 
 @torch.no_grad()
@@ -177,10 +153,10 @@ def _states(study: Study, places: Sequence[Place], start: tuple[int, ...]) -> Fl
     steps = torch.arange(tokens.shape[1], device=policy.device)
     lengths = torch.tensor([[len(row)] for row in rows], device=policy.device)
     hidden = torch.tensor([[place.hidden] for place in places], device=policy.device)
-    seen = (steps < lengths) & (steps >= hidden)
-    # Never packed: only plain rows take a mask with a gap.
-    layout = MaskedPrefixLayout() if hidden.any() else Plain()
+    # Never packed: only plain rows can hide tokens. Layers without attention are not even told which ones they were.
+    layout = MaskedPrefixLayout(steps >= hidden) if hidden.any() else Plain()
+    tokens = tokens.masked_fill(steps < hidden, policy.pad_token_id)
     prompt_index = torch.tensor([study.prompt_index[place.row] for place in places], device=policy.device)
-    states = policy.hidden(Continuations(study.encoded, tokens, seen, prompt_index), layout)
+    states = policy.hidden(Continuations(study.encoded, tokens, steps < lengths, prompt_index), layout)
     wanted = lengths - 1 - len(start) + torch.arange(len(start) + 1, device=policy.device)
     return states.gather(1, wanted[:, :, None].expand(-1, -1, states.shape[2]))

@@ -44,9 +44,9 @@ class Study:
         size = self.assessment.rollouts.group_size
         return [row // size for row in range(len(self.assessment))]
 
-    def draw_seed(self, what: str) -> int:
-        """The seed of one random draw for these prompts; `what` names the draw."""
-        return draw_seed(self.seed, what, *self.assessment.prompts.ids)
+    def draw_seeds(self, what: str) -> list[int]:
+        """The seed of one random draw for each prompt, whatever the others; `what` names the draw."""
+        return [draw_seed(self.seed, what, name) for name in self.assessment.prompts.ids]
 
     def answers_to(self, prompts: PromptBatch, what: str, samples: int | None = None) -> Responses:
         """New responses, sampled as the others were, to the same prompts or to altered ones.
@@ -58,7 +58,7 @@ class Study:
         """
         size = self.assessment.rollouts.group_size if samples is None else samples
         encoded = self.policy.encode(prompts, self.grammar)
-        rollouts = self.engine.sample(self.policy, encoded, size, self.draw_seed(what))
+        rollouts = self.engine.sample(self.policy, encoded, size, self.draw_seeds(what))
         return self.pipeline.reader.read(self.policy, prompts, rollouts)
 
 

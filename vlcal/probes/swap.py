@@ -11,9 +11,10 @@ from scipy.spatial.distance import jensenshannon
 from torch import Tensor
 
 from vlcal.probes.base import KINDS, Columns, Probe, counts, known_mean
-from vlcal.probes.levels import CONFIDENCES, OPENING, levels_at, text_places
+from vlcal.probes.levels import levels_at, text_places
 from vlcal.probes.study import Study
 from vlcal.text import ParsedResponse, Span, parse
+from vlcal.text.grammar import CONFIDENCES, OPENING
 
 UNCHANGED = 0.1  # Jensen-Shannon distance up to which a confidence counts as unchanged
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vlcal.errors import UserError
+from vlcal.errors import NonFiniteError, UserError
 from vlcal.types import Certainty, Responses, Rewards
 
 
@@ -61,7 +61,8 @@ def combine(rewards: Mapping[str, Reward], responses: Responses, certainty: Cert
     """Every term by name, unweighted, and their weighted sum `R = sum_k w_k r_k`.
 
     Raises:
-        UserError: If there is no reward, or one is not finite: a NaN in one row would reach its whole group.
+        UserError: If there is no reward.
+        NonFiniteError: If one is not finite: a NaN in one row would reach its whole group.
     """
     if not rewards:
         raise UserError("`rewards` must name at least one reward; got none. Use ZeroReward to reward nothing.")
@@ -69,7 +70,7 @@ def combine(rewards: Mapping[str, Reward], responses: Responses, certainty: Cert
     for name, term in terms.items():
         broken = int((~term.isfinite()).sum())
         if broken:
-            raise UserError(
+            raise NonFiniteError(
                 f"`rewards.{name}` must be finite for every response, absent confidences included; got {broken} of "
                 f"{len(term)} rows that are not. Give such rows a number in {type(rewards[name]).__name__}."
             )

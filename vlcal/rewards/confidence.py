@@ -41,7 +41,9 @@ class VisualReward(Reward):
 
     With the Brier score, of the visual confidence c_v and the label s, `r = -(c_v - s)^2`.
 
-    The worst score where the confidence is absent, with a label or without; 0 where only the label is absent.
+    The worst score where the confidence is absent, with a label or without; 0 where only the label is absent. Without
+    an image to see no response of a group has a label, so that a stated visual confidence earns the same in all of
+    them and moves no advantage.
 
     Args:
         score: Proper score of the visual confidence against the measured certainty.

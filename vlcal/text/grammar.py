@@ -27,6 +27,8 @@ LAYOUT: tuple[tuple[str, str | None], ...] = (
     ("</reasoning_confidence>", None),
     ("</confidence>", None),
 )
+OPENING = {name: tag for tag, name in LAYOUT if name is not None}
+CONFIDENCES = ("visual_confidence", "reasoning_confidence")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ SPAN_NAMES = ("vision", "reasoning", "answer", "visual_confidence", "reasoning_c
 _TAGS = tuple(tag for tag, _ in LAYOUT if tag.startswith("<"))
 _OPENS = {tag: name for tag, name in LAYOUT if tag in _TAGS and name is not None}
 _TAG = re.compile("|".join(re.escape(tag) for tag in _TAGS))
+# Letters and a symbol without a shape: fillers of Hangul, and Braille without a dot.
+_BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 _BOXES = r"\\(?:boxed|fbox)(?![a-zA-Z])\s*"
 # Braces, tags (which no box may reach across), boxes around a single token, and what hides a brace: an escaped one, or
 # a double backslash, unless it is the stray backslash of an over-escaped `\\boxed{`.
@@ -39,8 +42,8 @@ class ParsedResponse:
         visual_confidence: In [0, 1]; NaN where it is missing, repeated or none of the grammar's levels.
         reasoning_confidence: Likewise.
         well_formed: True where the text is the whole grammar and nothing else: each tag once, in order, white space
-            at most between blocks, both levels valid, and neither the vision part nor the answer blank (a blank
-            vision part would be a way to dodge every measure of it).
+            at most between blocks, both levels valid, and something visible in the vision part and the answer (a
+            vision part of white space or zero-width characters would be a way to dodge every measure of it).
         spans: For each of `SPAN_NAMES` the characters of its content, None where it is absent. An invalid level has
             no span: nothing was stated there.
     """
@@ -83,9 +86,50 @@ def parse(text: str, grammar: Grammar) -> ParsedResponse:
         reasoning_confidence=confidences["reasoning_confidence"],
         well_formed=complete
         and not any(math.isnan(confidence) for confidence in confidences.values())
-        and all((contents[name] or "").strip() for name in ("vision", "answer")),
+        and all(visible(contents[name] or "") for name in ("vision", "answer")),
         spans={name: stated.get(name, parts[name]) for name in SPAN_NAMES},
     )
+
+
+def unclosed(text: str) -> str:
+    r"""The end of a text from the first of its tags that is left open; empty where every tag is closed.
+
+    Of a prompt, that is what it has written of the response already.
+
+    >>> unclosed("assistant\n<think>\n")
+    '<think>\n'
+    >>> unclosed("assistant\n<think>\n\n</think>\n\n")
+    ''
+    """
+    opened: list[re.Match[str]] = []
+    for mark in _TAG.finditer(text):
+        pairs = [place for place, other in enumerate(opened) if other.group().replace("<", "</", 1) == mark.group()]
+        if not mark.group().startswith("</"):
+            opened.append(mark)
+        elif pairs:
+            del opened[pairs[-1] :]
+    return text[opened[0].start() :] if opened else ""
+
+
+def behind(opening: str, response: str) -> str:
+    r"""The part of a response behind its opening, whose white space may differ; all of it where it starts differently.
+
+    >>> behind("<think>\n", "<think><vision>a 7</vision>")
+    '<vision>a 7</vision>'
+    """
+    if response.startswith(opening):
+        return response[len(opening) :]
+    written = re.match(r"\s*".join(map(re.escape, opening.split())), response)
+    return response[written.end() :] if written else response
+
+
+def visible(text: str) -> bool:
+    """Whether a text has a letter, a digit, a punctuation mark or a symbol that can be seen.
+
+    >>> visible("7"), visible(f" {chr(0x200B)}"), visible("🙂")
+    (True, False, True)
+    """
+    return any(character not in _BLANK and unicodedata.category(character)[0] in "LNPS" for character in text)
 
 
 def _parts(marks: list[re.Match[str]]) -> dict[str, Span | None]:
@@ -121,7 +165,7 @@ def _last_box(text: str) -> Span | None:
             start = open_braces.pop()
             box = None if start is None else (start, found.start())
         if box is not None:
-            filled = (bool(text[slice(*box)].strip()), *box)
+            filled = (visible(text[slice(*box)]), *box)
             last = filled if last is None else max(last, filled)
     return None if last is None else last[1:]
 

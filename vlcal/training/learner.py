@@ -23,6 +23,7 @@ from vlcal.objectives import (
 )
 from vlcal.parts import fresh_defaults
 from vlcal.policy import AdapterOff, Continuations, EncodedPrompts, MicroBatch, Policy, Reference
+from vlcal.training.chunks import ChunkedPrompts, cut
 from vlcal.training.reader import ResponseReader
 from vlcal.types import Experience, PolicyUpdate, Responses
 
@@ -68,13 +69,12 @@ class Update:
 
     def minibatches(self, prompts: int) -> list[list[int]]:
         """The prompts of each update, in their order."""
-        size = self.minibatch_prompts
-        return [list(range(start, min(start + size, prompts))) for start in range(0, prompts, size)]
+        return cut(list(range(prompts)), self.minibatch_prompts)
 
 
 @dataclass(frozen=True)
 class Learner:
-    """Computes the loss of an update, in as many passes as the token budget asks for.
+    """Computes the loss of an update, in as many passes as chunks and token budget ask for.
 
     Args:
         policy: What learns.
@@ -88,14 +88,24 @@ class Learner:
     update: Update
     temperature: float
 
-    def passes(self, experience: Experience, encoded: EncodedPrompts) -> Iterator[PolicyUpdate]:
+    def passes(self, experience: Experience, prompts: ChunkedPrompts, rows: list[int]) -> Iterator[PolicyUpdate]:
         """The losses of all passes; they add up to that of the whole, and so do the metrics they are made of.
 
         A metric that is no part of a loss, such as the share of tokens that were clipped, is averaged alike.
+
+        Args:
+            experience: Of the step.
+            prompts: Of the step.
+            rows: The prompts of this update, by index in ascending order.
         """
-        policy_mask = self._policy_mask(experience)
-        totals = self._counts(experience, policy_mask)
-        rollouts = experience.assessment.rollouts
+        learned = experience.select(rows)
+        totals = self._counts(learned, self._policy_mask(learned))
+        for chunk in prompts.chunks(rows):
+            yield from self._passes(experience.select(chunk), prompts.encoded(chunk), totals)
+
+    def _passes(self, experience: Experience, encoded: EncodedPrompts, totals: Sequence[int]) -> Iterator[PolicyUpdate]:
+        """The losses of a chunk, as shares of what each term is a mean over."""
+        policy_mask, rollouts = self._policy_mask(experience), experience.assessment.rollouts
         completions = Continuations.of(encoded, rollouts.tokens, rollouts.mask)
         for part in self.policy.micro_batches(completions, self.update.token_budget):
             held, held_mask = experience.completions(part.rows), policy_mask[part.rows]
@@ -110,9 +120,10 @@ class Learner:
 
     def _counts(self, experience: Experience, policy_mask: Bool[Tensor, "N T"]) -> list[int]:
         """What each term is a mean over."""
+        assessment = experience.assessment
         return [
             self.update.objective.count(policy_mask),
-            self.update.confidence.count(experience.assessment.responses),
+            *self.update.confidence.counts(assessment.responses, assessment.certainty),
             self.update.reference_kl.count(policy_mask),
         ]
 
@@ -129,7 +140,7 @@ class Learner:
         old = held.assessment.evidence.log_probs
         return [
             self.update.objective(predicted.log_probs, old, held.advantages, policy_mask),
-            self._confidence_term(held, predicted.hidden),
+            *self._confidence_terms(held, predicted.hidden),
             self._reference_term(part, predicted, policy_mask),
         ]
 
@@ -137,9 +148,9 @@ class Learner:
         scorable_mask = model.scorable_mask(part.tokens, part.mask)
         return Predictions(model.hidden(part), model.head, part.tokens, scorable_mask, self.temperature)
 
-    def _confidence_term(self, held: Experience, hidden: Float[Tensor, "n T D"]) -> PolicyUpdate:
+    def _confidence_terms(self, held: Experience, hidden: Float[Tensor, "n T D"]) -> Sequence[PolicyUpdate]:
         if not self.update.confidence.needs_levels:
-            return PolicyUpdate(loss=hidden.new_zeros(()), stats={})
+            return ()
         responses, certainty = held.assessment.responses, held.assessment.certainty
         levels, overall = self.reader.confidence_levels(hidden.device)
         tokens = self.policy.level_tokens(self.reader.grammar)
@@ -160,16 +171,17 @@ class Learner:
 
 
 def level_log_probs(
-    policy: Policy, hidden: Float[Tensor, "N T D"], responses: Responses, levels: Int[Tensor, " L"]
+    policy: Policy, hidden: Float[Tensor, "N T D"], responses: Responses, levels: Int[Tensor, "2 L"]
 ) -> Float[Tensor, "N 2 L"]:
     """Log-probabilities of the level tokens, at the visual and at the reasoning confidence.
 
     0 throughout, with a gradient of 0, where a confidence is absent.
     """
     columns = []
-    for span in (responses.spans.visual_confidence, responses.spans.reasoning_confidence):
+    spans = (responses.spans.visual_confidence, responses.spans.reasoning_confidence)
+    for span, tokens in zip(spans, levels, strict=True):
         at = hidden[torch.arange(len(hidden), device=hidden.device), span.int().argmax(1)]
-        log_probs = policy.head(at).float().log_softmax(-1)[:, levels]
+        log_probs = policy.head(at).float().log_softmax(-1)[:, tokens]
         columns.append(log_probs.masked_fill(~span.any(1, keepdim=True), 0.0))
     return torch.stack(columns, 1)
 

@@ -11,7 +11,16 @@ from torch import Tensor
 
 from vlcal.functional.vocabulary import token_statistics, vocabulary_kl
 from vlcal.policy import UNLIMITED, Continuations, EncodedPrompts, MicroBatch, Policy
-from vlcal.types import Evidence, Rollouts
+from vlcal.types import Evidence, PromptBatch, Rollouts
+
+
+def with_evidence(prompts: PromptBatch) -> Bool[Tensor, " P"]:
+    """True where a prompt has an image to perturb: one that is not of a single colour, in which nothing can be seen."""
+    return torch.tensor([any(_shows_something(image) for image in images) for images in prompts.images])
+
+
+def _shows_something(image: Float[Tensor, "3 H W"]) -> bool:
+    return bool((image.amax((1, 2)) > image.amin((1, 2))).any())
 
 
 @torch.no_grad()
@@ -21,6 +30,7 @@ def measure(
     perturbed: Sequence[EncodedPrompts],
     rollouts: Rollouts,
     vision: Bool[Tensor, "N T"],
+    evident: Bool[Tensor, " P"],
     temperature: float = 1.0,
     budget: int = UNLIMITED,
 ) -> Evidence:
@@ -28,8 +38,20 @@ def measure(
 
     The KL is averaged over the perturbed copies. A perturbed pass ends with the last vision token of each completion:
     nothing behind it is asked for.
+
+    Args:
+        policy: What wrote the completions.
+        encoded: The prompts.
+        perturbed: The same with perturbed images, once per copy.
+        rollouts: The completions.
+        vision: True on vision tokens.
+        evident: True where a prompt has an image to perturb; the KL of all others is NaN.
+        temperature: The completions were sampled at.
+        budget: Tokens that go through the model at once.
     """
     tokens, mask = rollouts.tokens, rollouts.mask
+    unseen = ~evident.to(tokens.device).repeat_interleave(rollouts.group_size)[:, None]
+    vision = vision & ~unseen
     log_probs, entropy, kl = (torch.zeros(tokens.shape, device=tokens.device) for _ in range(3))
     for part in policy.micro_batches(Continuations.of(encoded, tokens, mask), budget):
         rows = part.rows
@@ -40,7 +62,8 @@ def measure(
             log_probs[rows], _ = token_statistics(hidden, policy.head, part.tokens, scorable_mask, temperature)
         for copied in perturbed:
             kl[rows] += visual_kl(policy, replace(part, encoded=copied.select(part.prompts)), hidden, vision[rows])
-    return Evidence(log_probs, entropy, kl / max(len(perturbed), 1))
+    policy.headless.require_finite("Log-probabilities, entropy and KL", torch.stack([log_probs, entropy, kl]))
+    return Evidence(log_probs, entropy, (kl / max(len(perturbed), 1)).masked_fill(unseen, torch.nan))
 
 
 def visual_kl(

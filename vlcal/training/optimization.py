@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
 
 from vlcal.errors import UserError
 from vlcal.parts import fresh_defaults
@@ -51,7 +50,8 @@ class PagedAdamW8bit(Optimizer):
 class Optimization:
     """AdamW under a learning rate that rises linearly, then falls along a cosine.
 
-    At progress t of the run, with warm-up w and final share f, `lr(t) = lr t / w` up to w, and beyond it
+    It moves with each step, and is the same for all updates into which a step is cut. At progress t of the run, with
+    warm-up w and final share f, `lr(t) = lr t / w` up to w, and beyond it
     `lr (f + (1 - f) (1 + cos(pi (t - w) / (1 - w))) / 2)`.
 
     Args:
@@ -91,8 +91,8 @@ class Optimization:
         self.clip = clip
         self.optimizer = optimizer
 
-    def build(self, weights: Iterable[nn.Parameter], steps: int) -> tuple[torch.optim.Optimizer, LambdaLR]:
-        """The optimizer of these weights and its learning rate over `steps` steps."""
+    def build(self, weights: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimizer of these weights; `govern` puts the settings in force."""
         learning = [weight for weight in weights if weight.requires_grad]
         if not learning:
             raise UserError("`policy.adaptation` leaves no weight to learn; use LoRA, LanguageModel or WholeModel.")
@@ -100,8 +100,18 @@ class Optimization:
             {"params": [weight for weight in learning if weight.ndim >= 2], "weight_decay": self.weight_decay},
             {"params": [weight for weight in learning if weight.ndim < 2], "weight_decay": 0.0},
         ]
-        optimizer = self.optimizer.build([group for group in groups if group["params"]], self.lr, self.betas)
-        return optimizer, LambdaLR(optimizer, lambda step: self.factor(step / max(steps, 1), 1 / max(steps, 1)))
+        return self.optimizer.build([group for group in groups if group["params"]], self.lr, self.betas)
+
+    def govern(self, optimizer: torch.optim.Optimizer, step: int, steps: int) -> float:
+        """Put the settings in force at a step of a run; gives the learning rate.
+
+        The optimizer brings those of an earlier run where its running means were loaded from a checkpoint.
+        """
+        lr = self.lr * self.factor(step / steps, 1 / steps)
+        for group in optimizer.param_groups:
+            matrices = any(weight.ndim >= 2 for weight in group["params"])
+            group.update(lr=lr, betas=self.betas, weight_decay=self.weight_decay if matrices else 0.0)
+        return lr
 
     def factor(self, progress: float, stride: float = 0.0) -> float:
         """The share of `lr` in force at `progress` of the run, in [0, 1]; `stride` is one step's share of the run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,12 +16,13 @@ from vlcal.errors import UserError
 from vlcal.objectives import SamplerCorrection
 from vlcal.parts import fresh_defaults, load_states, states_of
 from vlcal.perturbations import PatchMask, Perturbation
-from vlcal.policy import UNLIMITED, EncodedPrompts, Policy
+from vlcal.policy import UNLIMITED, Policy
 from vlcal.rewards import Reward, combine
-from vlcal.training.measurement import measure
+from vlcal.training.chunks import ChunkedPrompts, joined
+from vlcal.training.measurement import measure, with_evidence
 from vlcal.training.reader import ResponseReader
 from vlcal.training.sampling import SamplingPlan, draw_seed
-from vlcal.types import Assessment, Experience, PromptBatch
+from vlcal.types import Assessment, Evidence, Experience, PromptBatch, Responses, Rollouts
 
 
 class Pipeline:
@@ -61,8 +63,7 @@ class Pipeline:
     def collect(
         self,
         policy: Policy,
-        prompts: PromptBatch,
-        encoded: EncodedPrompts,
+        prompts: ChunkedPrompts,
         plan: SamplingPlan,
         correction: SamplerCorrection,
         budget: int = UNLIMITED,
@@ -70,8 +71,11 @@ class Pipeline:
         """What a step learns from: rollouts, read, measured and rewarded; then their advantages, corrected.
 
         The reference does not appear: its KL is a term of the loss, and the `Learner` asks it where that is computed.
+
+        Raises:
+            NonFiniteError: If a state, a log-probability or a reward is not finite.
         """
-        assessment = self.assess(policy, prompts, encoded, plan, budget)
+        assessment = self.assess(policy, prompts, plan, budget)
         rollouts, evidence = assessment.rollouts, assessment.evidence
         advantages = self.advantages(assessment.rewards.total, plan.group_size)[:, None] * rollouts.mask
         reweighted = self.reweighter(advantages, assessment.certainty, assessment.responses)
@@ -80,33 +84,41 @@ class Pipeline:
 
     @torch.no_grad()
     def assess(
-        self,
-        policy: Policy,
-        prompts: PromptBatch,
-        encoded: EncodedPrompts,
-        plan: SamplingPlan,
-        budget: int = UNLIMITED,
+        self, policy: Policy, prompts: ChunkedPrompts, plan: SamplingPlan, budget: int = UNLIMITED
     ) -> Assessment:
         """Completions, what they say, how certain they are and what they earn: all that a validation needs.
 
+        What needs the model goes chunk by chunk. Certainty, which may compare all responses of a step, and rewards do
+        not, so that no number depends on how the step is cut.
+
         Args:
             policy: What writes, not in training mode: dropout would make the passes over a completion disagree.
-            prompts: The prompts.
-            encoded: The same as the model takes them.
+            prompts: The prompts, in chunks.
             plan: How completions are sampled.
             budget: Tokens that go through the model at once.
         """
-        rollouts = plan.engine.sample(policy, encoded, plan.group_size, draw_seed(plan.seed, "rollout", *prompts.ids))
-        responses = self.reader.read(policy, prompts, rollouts)
-        perturbed = [
-            policy.encode(self.perturbed(policy, prompts, plan.seed, number), self.reader.grammar)
-            for number in range(self.copies if responses.spans.vision.any() else 0)
-        ]
-        vision, temperature = responses.spans.vision, plan.engine.temperature
-        evidence = measure(policy, encoded, perturbed, rollouts, vision, temperature, budget)
+        measured = [self._measured(policy, prompts, chunk, plan, budget) for chunk in prompts.chunks(prompts.all)]
+        rollouts, responses, evidence = (joined(parts) for parts in zip(*measured, strict=True))
+        rollouts = replace(rollouts, tokens=rollouts.tokens.masked_fill(~rollouts.mask, policy.pad_token_id))
         certainty = self.certainty(evidence, rollouts, responses)
         rewards = combine(self.rewards, responses, certainty, plan.group_size)
-        return Assessment(prompts, rollouts, responses, evidence, certainty, rewards)
+        return Assessment(prompts.prompts, rollouts, responses, evidence, certainty, rewards)
+
+    def _measured(
+        self, policy: Policy, prompts: ChunkedPrompts, chunk: list[int], plan: SamplingPlan, budget: int
+    ) -> tuple[Rollouts, Responses, Evidence]:
+        """The completions of one chunk, read, with what is measured on their tokens."""
+        asked, encoded = prompts.prompts.select(chunk), prompts.encoded(chunk)
+        seeds = [draw_seed(plan.seed, "rollout", name) for name in asked.ids]
+        rollouts = plan.engine.sample(policy, encoded, plan.group_size, seeds)
+        responses = self.reader.read(policy, asked, rollouts)
+        vision, evident, temperature = responses.spans.vision, with_evidence(asked), plan.engine.temperature
+        perturbed = [
+            policy.encode(self.perturbed(policy, asked, plan.seed, number), self.reader.grammar)
+            for number in range(self.copies if vision.any() and evident.any() else 0)
+        ]
+        evidence = measure(policy, encoded, perturbed, rollouts, vision, evident, temperature, budget)
+        return rollouts, responses, evidence
 
     def perturbed(self, policy: Policy, prompts: PromptBatch, seed: int, number: int) -> PromptBatch:
         """The prompts with perturbed images; one draw per prompt, so that a whole group is measured alike."""
@@ -136,8 +148,8 @@ class Pipeline:
     def _parts(self) -> dict[str, object]:
         """Every part that a step calls, by its name in a checkpoint."""
         return {
-            "verifier": self.reader.verifier,
-            "oracle": self.reader.oracle,
+            "reader.verifier": self.reader.verifier,
+            "reader.oracle": self.reader.oracle,
             "perturbation": self.perturbation,
             "certainty": self.certainty,
             "advantages": self.advantages,

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from vlcal.parts import fresh_defaults
 from vlcal.policy import Policy
-from vlcal.policy.engines.base import written_tokens
+from vlcal.policy.engines.base import written
 from vlcal.scores import HarmonicMean, OverallConfidence
 from vlcal.text import SPAN_NAMES, Grammar, ParsedResponse, parse
-from vlcal.text.spans import token_masks, token_offsets
+from vlcal.text.spans import token_masks
 from vlcal.types import PromptBatch, Responses, Rollouts, Spans
 from vlcal.verifiers import ExactVerifier, NoOracle, Oracle, Verifier, verdicts
 
@@ -89,7 +89,7 @@ class ResponseReader:
     def _spans(self, policy: Policy, rollouts: Rollouts, parsed: list[ParsedResponse]) -> Spans:
         rows: dict[str, list[Bool[Tensor, " T"]]] = {name: [] for name in SPAN_NAMES}
         for tokens, mask, said in zip(rollouts.tokens, rollouts.mask, parsed, strict=True):
-            offsets = token_offsets(policy.tokenizer, written_tokens(policy, tokens, mask))[1]
+            _, offsets = written(policy, tokens, mask)
             for name, span in token_masks(offsets, said.spans, len(tokens)).items():
                 rows[name].append(span)
         return Spans(**{name: torch.stack(masks).to(rollouts.tokens.device) for name, masks in rows.items()})

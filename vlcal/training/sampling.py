@@ -33,6 +33,9 @@ class Sampling:
         training: Engine that samples what is learned from.
         validation: Engine that samples the one completion per prompt that is validated.
         seed: Of everything drawn in a step, together with the step and the prompt.
+        chunk_prompts: Prompts that are on the device at once: their images, and their completions while they are
+            sampled. A step goes through sampling, scoring and update in chunks of so many, a validation likewise.
+            Memory follows it; what is learned does not. `vlcal doctor` says how many fit.
     """
 
     @fresh_defaults
@@ -42,15 +45,19 @@ class Sampling:
         training: RolloutEngine = GroupEngine(),
         validation: RolloutEngine = GroupEngine(),
         seed: int = 0,
+        chunk_prompts: int = 1_000_000,
     ) -> None:
         if group_size < 2:
             raise UserError(
                 f"`group_size` must be at least 2, since a lone completion has no baseline; got {group_size}."
             )
+        if chunk_prompts < 1:
+            raise UserError(f"`chunk_prompts` must be at least 1, or nothing is sampled; got {chunk_prompts}.")
         self.group_size = group_size
         self.training = training
         self.validation = validation
         self.seed = seed
+        self.chunk_prompts = chunk_prompts
 
     def training_plan(self, step: int) -> SamplingPlan:
         """How a batch is sampled at a step of training."""

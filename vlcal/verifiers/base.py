@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from vlcal.errors import UserError
 from vlcal.types import AnswerVerifier
 
 _THREADS = 4  # that wait for processes at a time
@@ -20,6 +21,15 @@ class Verifier(ABC):
     @abstractmethod
     def __call__(self, answer: str | None, target: str) -> float:
         """How right the answer is, in [0, 1]; 0 where there is none."""
+
+    def check(self, target: str) -> None:
+        """Refuse a target that cannot be judged: no answer would be right where the target itself is not.
+
+        Raises:
+            UserError: If it cannot.
+        """
+        if self(target, target) != 1:
+            raise UserError(f"the answer must be right by `{type(self).__name__}` itself; got {target!r:.80}.")
 
 
 def verdicts(cases: Sequence[tuple[AnswerVerifier, str | None, str]]) -> list[float]:
@@ -41,6 +51,9 @@ class NoVerifier(Verifier):
         """0, always: a verdict is a number in [0, 1], and an unchecked answer is not a right one."""
         return 0.0
 
+    def check(self, target: str) -> None:
+        """Nothing is judged, whatever the target."""
+
 
 class AnyTarget(Verifier):
     """The answer must be right for the target or for one of the others that count as well.
@@ -57,3 +70,8 @@ class AnyTarget(Verifier):
     def __call__(self, answer: str | None, target: str) -> float:
         """The best of all verdicts."""
         return max(self.verifier(answer, wanted) for wanted in (target, *self.others))
+
+    def check(self, target: str) -> None:
+        """Refuse a target or one of the others that cannot be judged."""
+        for wanted in (target, *self.others):
+            self.verifier.check(wanted)

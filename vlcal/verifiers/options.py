@@ -31,7 +31,7 @@ _JOINED = re.compile(r"\W*[A-J]{2,10}\W*")
 
 
 class Choice(NamedTuple):
-    """One option as somebody wrote it: its letter, its text, or both."""
+    """One option as it is written: its letter, its text, or both."""
 
     letter: str | None
     text: str
@@ -41,7 +41,7 @@ def choice(written: str, letters: str = _UNLISTED) -> Choice:
     r"""The letter and the text in the many ways an option is written.
 
     Args:
-        written: What somebody wrote.
+        written: The option as text.
         letters: The letters there are.
 
     >>> choice("**(b)** Two cats"), choice(r"\text{C}"), choice("a cat"), choice("A) or B)").letter

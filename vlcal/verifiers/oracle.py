@@ -22,12 +22,12 @@ class Oracle(ABC):
             extras: What the data set knows about the prompt.
 
         Returns:
-            `(perception_correct, reasoning_correct)`, each in [0, 1], NaN where nobody knows.
+            `(perception_correct, reasoning_correct)`, each in [0, 1], NaN where it is unknown.
         """
 
 
 class NoOracle(Oracle):
-    """Nobody knows: for data sets with nothing but a target."""
+    """Both unknown: for data sets with nothing but a target."""
 
     def __call__(self, response: ParsedResponse, extras: Mapping[str, Any]) -> tuple[float, float]:
         """NaN twice."""

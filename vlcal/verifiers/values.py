@@ -29,10 +29,10 @@ class Algebra(Protocol):
 
 @dataclass(frozen=True)
 class Value(ABC):
-    """What somebody answered.
+    """The value of an answer or a target.
 
     Args:
-            text: As it was written, cleaned.
+        text: As it was written, cleaned.
         name: The variable it is said to be the value of; empty where there is none.
     """
 

@@ -15,6 +15,21 @@ def _stored() -> dict[str, Any]:
 
 
 PICTURE = _stored()
+# Twelve ways to write an answer that leave it what it is.
+WRITTEN = (
+    "{}",
+    "{}.",
+    " {}\n",
+    "**{}**",
+    "`{}`",
+    "${}$",
+    r"\({}\)",
+    r"\text{{{}}}",
+    r"\textbf{{{}}}.",
+    r"\boxed{{{}}}",
+    "Answer: {}",
+    "The answer is **{}**.",
+)
 
 
 class Case(NamedTuple):

@@ -209,7 +209,7 @@ def test_a_pattern_finds_the_last_number_and_takes_the_scale(tmp_path: Path) -> 
     outputs = read(tmp_path, "a.jsonl", rows, statement=PatternStatement(pattern, scale_of(100)))
 
     np.testing.assert_array_equal(outputs.confidence["overall"], [0.9, np.nan])
-    with pytest.raises(ValueError, match="90 is above 1, and nobody said the scale"):
+    with pytest.raises(ValueError, match="90 is above 1, and no scale is declared"):
         read(tmp_path, "a.jsonl", rows, statement=PatternStatement(pattern))
 
 

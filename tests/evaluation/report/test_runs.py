@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vlcal.errors import UserError
 from vlcal.evaluation.report.runs import load_runs
 
 Make = Callable[..., Any]
@@ -106,6 +107,25 @@ def test_probes_lie_beside_the_file_and_must_be_an_object(write: Make, row: Make
     beside.write_text("[]")
     with pytest.raises(ValueError, match="val.probes.json must hold a JSON object"):
         load_runs([path])
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[" * 5000, b"7" * 5000])
+def test_probes_and_first_lines_that_are_no_json_are_refused_by_file(
+    write: Make, row: Make, tmp_path: Path, content: bytes
+) -> None:
+    path = write("val.jsonl", [row()])
+    (tmp_path / "val.probes.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"val\.probes\.json must be JSON: .* remove it to report without"):
+        load_runs([path])
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"val\.jsonl, row 1: not JSON"):
+        load_runs([tmp_path])
+
+
+@pytest.mark.parametrize("column", ["overall", "correct"])
+def test_a_number_of_hundreds_of_digits_is_refused_by_row(write: Make, row: Make, column: str) -> None:
+    with pytest.raises(UserError, match=rf"row 1, column `{column}`: a \w+ must be a "):
+        load_runs([write("val.jsonl", [row(**{column: 10**400})])])
 
 
 def test_readouts_of_other_responses_are_refused(write: Make, row: Make) -> None:

@@ -79,10 +79,51 @@ def test_a_small_image_is_kept_exactly_and_a_large_one_as_a_small_photograph(
     assert sizes == [(20, 10), (256, 128)]
 
 
-def test_a_file_that_is_no_image_is_named(write: Make, row: Make, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_shown_is_left_out_and_said(write: Make, row: Make, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_text("no image")
-    with pytest.raises(ValueError, match="bad.png cannot be read as an image"):
-        pack_samples(load_runs([write("val.jsonl", [row(images=["bad.png"])])]), images=1)
+    Image.new("RGB", (9, 9)).save(tmp_path / "program.eps")
+    names = ["bad.png", "x" * 3000, "a\0b.png", picture(tmp_path / "shown" / "a.png")]
+    rows = [row(0, images=names), row(1, images=["bad.png", "program.eps"]), row(2, images=[None, {"a": 1}])]
+    found = pack_samples(load_runs([write("val.jsonl", rows)]), images=9)
+
+    assert [len(question["images"]) for question in unpacked(found)["questions"]] == [1, 0, 0]
+    assert [reason.partition(" ")[0] for reason in found.left_out] == [
+        str(tmp_path / name) for name in ("bad.png", "program.eps")
+    ]
+    assert f"Of the images, 2 could not be shown, the first of them because {tmp_path}/bad.png cannot be read" in (
+        samples_note(found)
+    )
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "a/../../secret.png", "{}/secret.png"])
+def test_an_image_outside_the_folder_of_its_file_is_not_shown(
+    write: Make, row: Make, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "run" / "a").mkdir(parents=True)
+    Image.new("RGB", (9, 9)).save(tmp_path / "secret.png")
+    path = write("run/val.jsonl", [row(images=[name.format(tmp_path)])])
+    found = pack_samples(load_runs([path]), images=9)
+
+    assert found.thumbnails == "" and len(found.left_out) == 1
+    assert found.left_out[0].endswith("secret.png lies outside the folder of the predictions")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"vision_tokens": [["a"]]},
+        {"vision_tokens": ["ab", "cd"]},
+        {"vision_tokens": [["a", "</script>"]], "rewards": {"a": "b"}},
+        {"rewards": ["a"], "reward": "b", "certainty": {"c": 1}},
+        {"reward": 10**400, "vision_tokens": [[None, 10**400]]},
+        {"response": ["a"], "answer": {"b": 1}, "well_formed": "yes", "truncated": 3, "dataset": ["d"]},
+        {"question": "\ud800", "response": "\udfff", "id": 5},
+    ],
+)
+def test_columns_of_another_kind_than_expected_end_no_report(write: Make, row: Make, columns: dict[str, Any]) -> None:
+    found = pack_samples(load_runs([write("val.jsonl", [row(**columns)])]), images=0)
+
+    assert found.kept == 1
 
 
 def test_what_does_not_fit_is_thinned_evenly_and_said(write: Make, row: Make, monkeypatch: pytest.MonkeyPatch) -> None:

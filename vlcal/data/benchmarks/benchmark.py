@@ -9,7 +9,7 @@ from pathlib import Path
 from vlcal.data.bad_rows import BadRows
 from vlcal.data.benchmarks.catalogue import BENCHMARKS
 from vlcal.data.benchmarks.spec import BenchmarkSpec
-from vlcal.data.questions import Questions
+from vlcal.data.questions import Questions, RunCheck
 from vlcal.data.records import Columns, RowReader
 from vlcal.data.sources import Source, held_out
 from vlcal.data.tables import JoinedTable, Table, configurations, hub_table, json_table, parquet_table
@@ -47,12 +47,12 @@ class Benchmark(Source):
         self.config = config
         self.limit = limit
 
-    def questions(self, bad_rows: BadRows) -> Questions:
+    def questions(self, bad_rows: BadRows, check: RunCheck = RunCheck()) -> Questions:
         """The questions that are judged."""
         table = self.table()
         spec = self.spec
         reader = RowReader(self.name, layout_of(table, spec), spec.rule, spec.ask, spec.least_images)
-        found = Questions(table, reader, bad_rows, spec.wanted, spec.known_bad)
+        found = Questions(table, reader, bad_rows, check, spec.wanted, spec.known_bad)
         found = held_out(found, spec.held_out) if spec.held_out else found
         count = len(found) if self.limit is None else min(self.limit, len(found))
         return found.select([place * len(found) // count for place in range(count)])

@@ -8,6 +8,7 @@ from vlcal.data.benchmarks.mathvista import MathVistaRule, with_precision
 from vlcal.data.benchmarks.rules import FlagRule, LoneLetter, OpenAnswers
 from vlcal.data.benchmarks.spec import (
     BenchmarkSpec,
+    in_one_image,
     shown_if_empty,
     shown_in_image,
     with_hint,
@@ -98,6 +99,7 @@ BENCHMARKS: dict[str, BenchmarkSpec] = {
             Columns(images=("image",), options="options", question_id=("id",)),
         ),
         WithOptions(LETTER, MATH),
+        ask=in_one_image,
     ),
     "mathvista": BenchmarkSpec(
         "AI4Math/MathVista",

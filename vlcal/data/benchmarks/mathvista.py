@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from vlcal.data.records import Columns, Row, images_of, text_of, with_options, without_placeholders
+from vlcal.data.records import Columns, Row, question_of, with_options
 from vlcal.data.rules import AnswerKey, AnswerRule, ByText, Verified
 from vlcal.errors import UserError
 from vlcal.verifiers import (
@@ -101,7 +101,7 @@ class MathVistaRule(AnswerRule):
 
 def with_precision(row: Row, columns: Columns, options: tuple[str, ...]) -> str:
     """The question with its unit, and with its options or the kind of answer that it asks for."""
-    question = without_placeholders(text_of(row, columns.question), len(images_of(row, columns)))
+    question = question_of(row, columns)
     unit = str(row.get("unit") or "").strip()
     asked = f"{question} (Unit: {unit})" if unit else question
     if options:

@@ -9,6 +9,7 @@ from typing import Any
 
 from vlcal.data.rules import AnswerKey, AnswerRule, ByLetter, Verified, stated
 from vlcal.errors import UserError
+from vlcal.parts import fresh_defaults
 from vlcal.verifiers import AnyTarget, MathVerifier, Verifier, YesNoVerifier
 
 
@@ -42,6 +43,7 @@ class OpenAnswers(AnswerRule):
         verifier: Judges a response against each.
     """
 
+    @fresh_defaults
     def __init__(self, verifier: Verifier = MathVerifier()) -> None:
         self.verifier = verifier
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vlcal.data.records import Ask, Columns, Row, listed, text_of
+from vlcal.data.records import Ask, Columns, Row, listed, text_of, with_options, without_placeholders
 from vlcal.data.rules import AnswerRule
 
 SHOWN = "Answer the question that is shown in the image."
@@ -54,6 +54,11 @@ class BenchmarkSpec:
 def shown_in_image(row: Row, columns: Columns, options: tuple[str, ...]) -> str:
     """The same request for all: question and options stand in the image."""
     return f"{SHOWN} Give the letter of the right option."
+
+
+def in_one_image(row: Row, columns: Columns, options: tuple[str, ...]) -> str:
+    """The question and its options, where numbered marks are pictures within the only image, as MATH-V has them."""
+    return with_options(without_placeholders(text_of(row, columns.question), images=1), options)
 
 
 def shown_if_empty(row: Row, columns: Columns, options: tuple[str, ...]) -> str:

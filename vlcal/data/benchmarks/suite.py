@@ -12,12 +12,13 @@ from torch.utils.data import ConcatDataset, DataLoader, SequentialSampler
 from vlcal.data.bad_rows import BadRows, SkipBadRows
 from vlcal.data.benchmarks.benchmark import FILES, Benchmark
 from vlcal.data.benchmarks.catalogue import BENCHMARKS, SUITES
-from vlcal.data.datamodule import checked_loading, prompt_loader
+from vlcal.data.datamodule import checked_loading, prompt_loader, run_check
 from vlcal.data.images import ImageSize
 from vlcal.data.questions import Questions
 from vlcal.data.records import Record
 from vlcal.data.tables import MissingTable
 from vlcal.errors import UserError
+from vlcal.parts import fresh_defaults
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class BenchmarkSuite(lightning.LightningDataModule):
         bad_rows: What happens to rows that are not what they should be.
     """
 
+    @fresh_defaults
     def __init__(
         self,
         benchmarks: str | list[str] = "vl-calibration",
@@ -80,9 +82,10 @@ class BenchmarkSuite(lightning.LightningDataModule):
         """
         if not self._read:
             missing: dict[str, str] = {}
+            check = run_check(self, self.image_size)
             for source in self.sources:
                 try:
-                    self._read[source.name] = source.questions(self.bad_rows)
+                    self._read[source.name] = source.questions(self.bad_rows, check)
                 except MissingTable as error:
                     missing[source.name] = str(error)
             self._report(missing)

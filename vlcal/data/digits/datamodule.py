@@ -10,7 +10,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from vlcal.data.digits.glyphs import load_glyphs
 from vlcal.data.digits.scene import Scene, draw_scene
+from vlcal.data.resumable import TableOrder, resumable_loader
 from vlcal.errors import UserError
+from vlcal.parts import fresh_defaults
 from vlcal.text import Grammar
 from vlcal.training.sampling import draw_seed
 from vlcal.types import DemonstrationBatch, PromptBatch
@@ -101,7 +103,7 @@ class DigitsPrompts(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Fresh scenes in order: they are random already."""
-        return DataLoader(self.train, batch_size=self.batch_size, collate_fn=prompt_batch)
+        return resumable_loader(self.train, TableOrder(len(self.train)), self.batch_size, prompt_batch)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """The scenes of unseen digits."""
@@ -132,6 +134,7 @@ class DigitsDemonstrations(lightning.LightningDataModule):
         seed: Of scenes and stated levels.
     """
 
+    @fresh_defaults
     def __init__(
         self,
         steps: int = 320,
@@ -157,7 +160,7 @@ class DigitsDemonstrations(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Fresh scenes, easy ones first."""
-        return DataLoader(self.train, batch_size=self.batch_size, collate_fn=self.demonstrate)
+        return resumable_loader(self.train, TableOrder(len(self.train)), self.batch_size, self.demonstrate)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Whole responses about unseen digits."""

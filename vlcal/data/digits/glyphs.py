@@ -22,7 +22,7 @@ class Glyphs:
     Args:
         images: Ink of each digit.
         labels: Which digit it is.
-        scans: Row of each digit in the published file, by which two splits can be told apart.
+        scans: Row of each digit in the published file, which identifies a scan in both splits.
     """
 
     images: Float[Tensor, "count 8 8"]

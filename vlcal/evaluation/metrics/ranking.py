@@ -1,4 +1,4 @@
-"""Whether right responses are surer than wrong ones, and what answering only where sure would cost.
+"""Whether right responses have the higher confidence, and what answering only where sure would cost.
 
 An outcome of at least 0.5 counts as right.
 """

@@ -34,7 +34,7 @@ def confidence_column(sheet: Sheet, name: str) -> Floats:
         number = None if isinstance(only_of(cell), bool) else number_of(cell)
         if number is None or math.isinf(number):
             rule = "a confidence must be a finite number, or empty where absent"
-            raise sheet.refusal(row, name, f"{rule}; got {cell!r}.")
+            raise sheet.refusal(row, name, f"{rule}; got {cell!r:.80}.")
         values[row] = number
     return values
 
@@ -50,7 +50,7 @@ def verdict_column(sheet: Sheet, name: str) -> Floats:
         verdict = verdict_of(cell)
         if verdict is None:
             rule = "a verdict must be a number in [0, 1], true or false, or empty where unknown"
-            raise sheet.refusal(row, name, f"{rule}; got {cell!r}.")
+            raise sheet.refusal(row, name, f"{rule}; got {cell!r:.80}.")
         values[row] = verdict
     return values
 
@@ -114,7 +114,10 @@ def number_of(cell: Any) -> float | None:
             return float(text)
         except ValueError:
             return None
-    return float(cell) if isinstance(cell, int | float) else None
+    try:
+        return float(cell) if isinstance(cell, int | float) else None
+    except OverflowError:  # a whole number of hundreds of digits
+        return math.inf if cell > 0 else -math.inf
 
 
 def verdict_of(cell: Any) -> float | None:
@@ -135,7 +138,7 @@ class Scale(ABC):
 
     @property
     def declared(self) -> int | None:
-        """What full confidence is written as, where somebody said it."""
+        """What full confidence is written as, where it was declared."""
         return None
 
     @abstractmethod
@@ -148,7 +151,7 @@ class Scale(ABC):
 
 
 class DeclaredScale(Scale):
-    """Numbers from 0 to a top that somebody said.
+    """Numbers from 0 to a declared top.
 
     Args:
         top: What full confidence is written as: 1, 10 or 100.
@@ -176,14 +179,16 @@ class DeclaredScale(Scale):
 
 
 class PlainScale(Scale):
-    """Nobody said the scale: numbers with a fraction, none above 1, are 0 to 1; anything else is refused."""
+    """An undeclared scale: numbers with a fraction, none above 1, are 0 to 1; anything else is refused."""
 
     def __call__(self, sheet: Sheet, written: Mapping[str, Floats]) -> dict[str, Floats]:
         """Every number as it is."""
         for name, values in written.items():
             _refuse_outside(sheet, name, values, np.inf)
             if (above := np.flatnonzero(values > 1)).size:
-                why = f"{values[above[0]]:g} is above 1, and nobody said the scale. Say it: --scale 10 or --scale 100."
+                why = (
+                    f"{values[above[0]]:g} is above 1, and no scale is declared. Declare it: --scale 10 or --scale 100."
+                )
                 raise sheet.refusal(int(above[0]), name, why)
         stated = [values[~np.isnan(values)] for values in written.values()]
         if any(map(len, stated)) and not any(map(_has_fractions, stated)):

@@ -92,5 +92,5 @@ class PatternStatement(Statement):
 
 
 def scale_of(top: int | None) -> Scale:
-    """The scale with that top; the one that refuses to guess where nobody said."""
+    """The scale with that top; the one that refuses to guess where none was declared."""
     return PlainScale() if top is None else DeclaredScale(top)

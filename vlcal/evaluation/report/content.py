@@ -70,7 +70,7 @@ class Figure:
     Args:
         caption: What it shows.
         svg: The drawing, in colours that are CSS variables.
-        numbers: The same as a table, for whoever cannot see the drawing.
+        numbers: The same as a table, for readers who cannot see the drawing.
         run: Number of the run whose accent it has; None where it shows several.
         note: A line of numbers under the caption.
     """

@@ -94,11 +94,10 @@ def _in_folder(folder: Path) -> list[Path]:
 
 def _holds_predictions(path: Path) -> bool:
     """Whether the first line is a response with a verdict and a confidence."""
-    with path.open(encoding="utf-8") as file:
-        line = file.readline()
     try:
-        row = json.loads(line or "{}")
-    except json.JSONDecodeError as error:
+        with path.open(encoding="utf-8") as file:
+            row = json.loads(file.readline() or "{}")
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}, row 1: not JSON: {error}. Write one JSON object a line.") from error
     return isinstance(row, dict) and "correct" in row and any(kind in row for kind in CONFIDENCES)
 
@@ -107,7 +106,12 @@ def _probes(path: Path) -> Mapping[str, Any]:
     beside = path.with_name(f"{path.stem}.probes.json")
     if not beside.is_file():
         return {}
-    found = json.loads(beside.read_text(encoding="utf-8"))
+    try:
+        found = json.loads(beside.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{beside} must be JSON: {error}. ProbeWriter writes it; remove it to report without."
+        ) from error
     if not isinstance(found, dict):
         raise UserError(f"{beside} must hold a JSON object of probe results; got {type(found).__name__}.")
     return found

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,9 @@ import numpy as np
 
 from vlcal.errors import UserError
 from vlcal.evaluation.metrics.levels import RIGHT
+from vlcal.evaluation.outputs.column import number_of
 from vlcal.evaluation.report.runs import Run
+from vlcal.files import leaves
 
 MOST_CHARACTERS = 12_000_000  # of the packed texts, so that the page stays below 25 MB
 CONFIDENT, UNSURE = 0.7, 0.3  # from where a response is confident and up to where it is unsure
@@ -33,6 +36,7 @@ SIDE = 256  # longest side of a thumbnail in pixels
 MOST_IMAGE_CHARACTERS = 9_000_000
 SHARP_SIDE = 128  # up to here an image is stored exactly, since every pixel shows
 PER_QUESTION = 4
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # of Pillow, which would have Ghostscript run others
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Samples:
         responses: Responses there are.
         pictured: Questions with an image in it.
         questions: Different questions in it.
+        left_out: Images that are not in it, each with the reason.
     """
 
     packed: str
@@ -54,6 +59,7 @@ class Samples:
     responses: int
     pictured: int
     questions: int
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass
@@ -66,24 +72,34 @@ class Thumbnails:
 
     limit: int
     addresses: list[str] = field(default_factory=list)
-    _places: dict[Path, int] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    _places: dict[Path, int | None] = field(default_factory=dict)
     _characters: int = 0
     _questions: int = 0
 
-    def add(self, paths: Sequence[Path]) -> list[int]:
-        """Places of the images of a question; empty where the limits are reached or no file is there."""
+    def add(self, folder: Path, names: Sequence[str]) -> list[int]:
+        """Places of the images of a question; empty where the limits are reached or none can be shown."""
         if self._questions >= self.limit or self._characters >= MOST_IMAGE_CHARACTERS:
             return []
-        present = [path for path in paths[:PER_QUESTION] if path.is_file()]
-        self._questions += bool(present)
-        return [self._place(path) for path in present]
+        # Path.is_file raises for what the file system takes for no name.
+        present = [name for name in names[:PER_QUESTION] if os.path.isfile(folder / name)]  # noqa: PTH113
+        shown = [place for name in present if (place := self._place(folder, name)) is not None]
+        self._questions += bool(shown)
+        return shown
 
-    def _place(self, path: Path) -> int:
+    def _place(self, folder: Path, name: str) -> int | None:
+        """The place of an image; None where it cannot be shown, which is noted once."""
+        path = folder / name
         if path not in self._places:
-            address = _address(path)
-            self._places[path] = len(self.addresses)
-            self.addresses.append(address)
-            self._characters += len(address)
+            try:
+                address = _address(folder, name)
+            except UserError as error:
+                self._places[path] = None
+                self.left_out.append(f"{path} {error}")
+            else:
+                self._places[path] = len(self.addresses)
+                self.addresses.append(address)
+                self._characters += len(address)
         return self._places[path]
 
 
@@ -108,7 +124,8 @@ def pack_samples(runs: Sequence[Run], images: int) -> Samples:
         share *= 0.9 * MOST_CHARACTERS / len(packed)
     kept = sum(len(run["question"]) for run in content["runs"])
     pictured = sum(bool(shown.get(key)) for key in chosen)
-    return Samples(packed, "\n".join(pictures.addresses), kept, sum(map(len, runs)), pictured, len(chosen))
+    responses, left_out = sum(map(len, runs)), tuple(pictures.left_out)
+    return Samples(packed, "\n".join(pictures.addresses), kept, responses, pictured, len(chosen), left_out)
 
 
 def in_turn(ranked: Iterable[Iterable[int]]) -> list[int]:
@@ -140,17 +157,17 @@ def _pictured(
     runs: Sequence[Run], keys: Sequence[Sequence[Key]], order: Sequence[Key], pictures: Thumbnails
 ) -> dict[Key, list[int]]:
     """The places of the images of each question that is shown with some."""
-    paths: dict[Key, list[Path]] = {}
+    named: dict[Key, tuple[Path, list[str]]] = {}
     for run, column in zip(runs, keys, strict=True):
         for key, row in zip(column, run.rows, strict=True):
             images = row.get("images")
-            if key not in paths and images and isinstance(images, list):
-                paths[key] = [run.sheet.path.parent / str(name) for name in images]
+            if key not in named and images and isinstance(images, list):
+                named[key] = (run.sheet.path.parent, list(map(str, images)))
     places = {key: place for place, key in enumerate(order)}
     ranked = [ranking for run, column in zip(runs, keys, strict=True) for ranking in _rankings(run, column, places)]
     sorts = [in_turn(ranked[sort::3]) for sort in range(3)]
     turn = in_turn([*sorts, range(len(order))])
-    return {order[place]: pictures.add(paths[order[place]]) for place in turn if order[place] in paths}
+    return {order[place]: pictures.add(*named[order[place]]) for place in turn if order[place] in named}
 
 
 def _rankings(run: Run, column: Sequence[Key], places: Mapping[Key, int]) -> list[list[int]]:
@@ -206,29 +223,33 @@ def _rewards(terms: Any) -> dict[str, float | None] | None:
 
 
 def _tokens(pieces: Any) -> list[list[Any]] | None:
-    if not isinstance(pieces, list) or not pieces:
+    pairs = isinstance(pieces, list) and all(isinstance(piece, list) and len(piece) == 2 for piece in pieces)
+    if not pairs or not pieces:
         return None
-    return [[text for text, _ in pieces], [_rounded(value) for _, value in pieces]]
+    return [[str(text) for text, _ in pieces], [_rounded(value) for _, value in pieces]]
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else round(value, 3)
+def _rounded(value: Any) -> float | None:
+    number = number_of(value)
+    return None if number is None or not math.isfinite(number) else round(number, 3)
 
 
-def _address(path: Path) -> str:
+def _address(folder: Path, name: str) -> str:
     """The image as a data address: exact where it is small, JPEG where it is a photograph.
 
     Raises:
-        UserError: If it cannot be decoded; names the file.
+        UserError: If it lies outside the folder or cannot be decoded; says which.
     """
     from PIL import Image, ImageOps
 
+    if leaves(folder, name):
+        raise UserError("lies outside the folder of the predictions")
     content = io.BytesIO()
     try:
-        with Image.open(path) as image:
+        with Image.open(folder / name, formats=FORMATS) as image:
             picture = ImageOps.exif_transpose(image).convert("RGB")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read as an image: {error}. Write the predictions again.") from error
+    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
+        raise UserError(f"cannot be read as an image: {error}") from error
     sharp = max(picture.size) <= SHARP_SIDE
     picture.thumbnail((SIDE, SIDE))
     picture.save(content, format="PNG" if sharp else "JPEG", **({} if sharp else {"quality": 80}))

@@ -86,6 +86,9 @@ def samples_note(samples: Samples) -> str:
             "files, so that the page stays small"
         )
     keys = "Arrow keys move through the list."
+    if samples.left_out:
+        images = count(len(samples.left_out))
+        keys = f"Of the images, {images} could not be shown, the first of them because {samples.left_out[0]}. {keys}"
     if not samples.pictured:
         return f"{note}. The prediction files name no images that are there. {keys}"
     if samples.pictured == samples.questions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -12,8 +12,10 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from vlcal.errors import UserError
+from vlcal.policy.engines.draws import drawn, uniform_numbers
 from vlcal.policy.layouts.encoded import EncodedPrompts
 from vlcal.policy.policy import Policy
+from vlcal.text import Span
 from vlcal.text.spans import token_offsets
 from vlcal.types import Rollouts
 
@@ -31,8 +33,15 @@ class RolloutEngine(ABC):
         self.temperature = temperature
 
     @abstractmethod
-    def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seed: int) -> Rollouts:
-        """Completions in prompt-major order; the same seed gives the same completions."""
+    def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seeds: Sequence[int]) -> Rollouts:
+        """Completions in prompt-major order.
+
+        Args:
+            policy: What samples.
+            encoded: The prompts.
+            group_size: Completions of each prompt.
+            seeds: Of each prompt. The same seed gives the same completions, whatever else is in the batch.
+        """
 
 
 class TransformersEngine(RolloutEngine):
@@ -41,7 +50,9 @@ class TransformersEngine(RolloutEngine):
     Args:
         max_new_tokens: Longest completion, end token included.
         temperature: Divides the logits; 1 samples from the policy itself.
-        top_p: Smallest share of probability to sample from, in (0, 1]; 1 samples from all.
+        top_p: Smallest share of probability to sample from, in (0, 1]; 1 samples from all. Below 1, the recorded
+            log-probabilities are those of the truncated distribution, so that `train/response/sampling_mismatch` and a
+            `correction` see how it differs from the one that is learned on.
     """
 
     def __init__(self, max_new_tokens: int = 512, temperature: float = 1.0, top_p: float = 1.0) -> None:
@@ -54,30 +65,39 @@ class TransformersEngine(RolloutEngine):
         self.top_p = top_p
 
     @torch.no_grad()
-    def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seed: int) -> Rollouts:
-        """Completions with the log-probabilities they were drawn with."""
-        recorder = _SampledLogProbs(self.temperature)
+    def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seeds: Sequence[int]) -> Rollouts:
+        """Completions with the log-probabilities they were drawn with.
+
+        Raises:
+            NonFiniteError: If logits are not finite.
+        """
+        uniform = uniform_numbers(seeds, group_size, self.max_new_tokens).to(policy.device)
+        drawing = _Drawing(self, policy, uniform)
         settings = self._settings(policy, group_size)
+        # `generate` draws too, from the one token that it is left.
         with sampling(policy), torch.random.fork_rng([policy.device] if policy.device.type == "cuda" else []):
-            torch.manual_seed(seed)
             written = policy.backbone.generate(
-                **encoded.model_inputs(), generation_config=settings, logits_processor=LogitsProcessorList([recorder])
+                **encoded.model_inputs(), generation_config=settings, logits_processor=LogitsProcessorList([drawing])
             )
-        return rollouts(
-            policy, written[:, encoded.length :].clone(), recorder.log_probs(written, encoded.length), group_size
-        )
+        return rollouts(policy, written[:, encoded.length :].clone(), torch.stack(drawing.log_probs, 1), group_size)
+
+    def draw(
+        self, policy: Policy, logits: Float[Tensor, "n V"], uniform: Float[Tensor, " n"]
+    ) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
+        """A token of each row and the log-probability it was drawn with."""
+        tokens, log_probs = drawn(logits, uniform, self.temperature, self.top_p)
+        policy.headless.require_finite("Log-probabilities of sampled tokens", log_probs)
+        return tokens, log_probs
 
     def _settings(self, policy: Policy, group_size: int) -> GenerationConfig:
         return GenerationConfig(
             do_sample=True,
-            temperature=self.temperature,
-            top_p=self.top_p,
             top_k=0,
             max_new_tokens=self.max_new_tokens,
             num_return_sequences=group_size,
             suppress_tokens=policy.placeholders,
-            eos_token_id=end_tokens(policy).tolist(),
-            pad_token_id=policy.tokenizer.pad_token_id,
+            eos_token_id=policy.end_tokens,
+            pad_token_id=policy.pad_token_id,
         )
 
 
@@ -97,49 +117,40 @@ def sampling(policy: Policy) -> Iterator[None]:
         policy.backbone.generation_config = own
 
 
-class _SampledLogProbs(LogitsProcessor):
-    """Records the log-probability of each sampled token, one step at a time: (N, V) in memory, never (N, T, V)."""
+class _Drawing(LogitsProcessor):
+    """Draws the next token of every row and leaves `generate` no other: (N, V) in memory, never (N, T, V).
 
-    def __init__(self, temperature: float) -> None:
-        self._temperature = temperature
-        self._recorded: list[Tensor] = []
-        self._next: Tensor | None = None
+    Args:
+        engine: How tokens are drawn.
+        policy: What samples.
+        uniform: The numbers they are drawn by.
+    """
+
+    def __init__(self, engine: TransformersEngine, policy: Policy, uniform: Float[Tensor, "N T"]) -> None:
+        self.log_probs: list[Float[Tensor, " N"]] = []
+        self._engine = engine
+        self._policy = policy
+        self._uniform = uniform
 
     def __call__(self, input_ids: Int[Tensor, "N S"], scores: Float[Tensor, "N V"]) -> Float[Tensor, "N V"]:
-        """Record the last token; the scores pass unchanged."""
-        self._record(input_ids[:, -1])
-        self._next = (scores.float() / self._temperature).log_softmax(-1)
-        return scores
-
-    def log_probs(self, written: Int[Tensor, "N S"], prompt_length: int) -> Float[Tensor, "N T"]:
-        """Of every completion token."""
-        self._record(written[:, -1])
-        return torch.stack(self._recorded, 1)[:, : written.shape[1] - prompt_length]
-
-    def _record(self, chosen: Int[Tensor, " N"]) -> None:
-        if self._next is not None:
-            self._recorded.append(self._next.gather(1, chosen[:, None])[:, 0])
+        """Scores of 0 for the token that was drawn, and of -inf for the others."""
+        tokens, log_probs = self._engine.draw(self._policy, scores, self._uniform[:, len(self.log_probs)])
+        self.log_probs.append(log_probs)
+        return torch.full_like(scores, -torch.inf).scatter(1, tokens[:, None], 0.0)
 
 
 def rollouts(policy: Policy, tokens: Int[Tensor, "N T"], log_probs: Float[Tensor, "N T"], group_size: int) -> Rollouts:
     """The record of sampled tokens; those behind the first end token of a row are padding."""
-    ends = end_tokens(policy)
+    ends = torch.tensor(policy.end_tokens, device=tokens.device)
     mask = _until_end(tokens, ends)
     return Rollouts(
         tokens=tokens,
         mask=mask,
         log_probs=log_probs.masked_fill(~mask, 0.0),
-        texts=tuple(_text(policy, row, counts) for row, counts in zip(tokens, mask, strict=True)),
+        texts=tuple(written(policy, row, counts)[0] for row, counts in zip(tokens, mask, strict=True)),
         truncated=~torch.isin(tokens, ends).any(1),
         group_size=group_size,
     )
-
-
-def end_tokens(policy: Policy) -> Int[Tensor, " ends"]:
-    """Tokens that end a completion."""
-    ends = policy.backbone.generation_config.eos_token_id
-    ends = policy.tokenizer.eos_token_id if ends is None else ends
-    return torch.tensor(ends if isinstance(ends, list) else [ends], device=policy.device)
 
 
 def _until_end(tokens: Int[Tensor, "N T"], ends: Int[Tensor, " ends"]) -> Bool[Tensor, "N T"]:
@@ -148,12 +159,12 @@ def _until_end(tokens: Int[Tensor, "N T"], ends: Int[Tensor, " ends"]) -> Bool[T
     return ended.cumsum(1) - ended.long() == 0
 
 
-def _text(policy: Policy, tokens: Int[Tensor, " T"], mask: Bool[Tensor, " T"]) -> str:
-    return token_offsets(policy.tokenizer, written_tokens(policy, tokens, mask))[0]
+def written(policy: Policy, tokens: Int[Tensor, " T"], mask: Bool[Tensor, " T"]) -> tuple[str, list[Span]]:
+    """One response without its end token, and the characters that each of its tokens has a part in.
 
-
-def written_tokens(policy: Policy, tokens: Int[Tensor, " T"], mask: Bool[Tensor, " T"]) -> list[int]:
-    """The tokens of one completion without its end token."""
-    ends = set(end_tokens(policy).tolist())
+    What the prompt has opened of the response stands in front of what was sampled.
+    """
     kept: list[int] = tokens[mask].tolist()
-    return kept[:-1] if kept and kept[-1] in ends else kept
+    text, offsets = token_offsets(policy.tokenizer, kept[:-1] if kept and kept[-1] in policy.end_tokens else kept)
+    ahead = len(policy.opening)
+    return policy.opening + text, [(start + ahead, end + ahead) for start, end in offsets]

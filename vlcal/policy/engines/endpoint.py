@@ -16,6 +16,7 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from vlcal.errors import UserError
+from vlcal.parts import fresh_defaults
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
 
@@ -87,6 +88,7 @@ class Endpoint:
         decoding: How completions are sampled.
     """
 
+    @fresh_defaults
     def __init__(
         self,
         url: str,

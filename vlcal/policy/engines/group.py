@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vlcal.policy.engines.base import TransformersEngine, end_tokens, rollouts, sampling
+from vlcal.policy.engines.base import TransformersEngine, rollouts, sampling
+from vlcal.policy.engines.draws import uniform_numbers
 from vlcal.policy.layouts.encoded import EncodedPrompts
 from vlcal.policy.layouts.headless import HeadlessModel
 from vlcal.policy.layouts.packing import EMPTY, PROMPT, Packed, additive_mask, attends
@@ -23,34 +26,39 @@ class GroupEngine(TransformersEngine):
     Args:
         max_new_tokens: Longest completion, end token included.
         temperature: Divides the logits; 1 samples from the policy itself.
-        top_p: Smallest share of probability to sample from, in (0, 1]; 1 samples from all.
+        top_p: Smallest share of probability to sample from, in (0, 1]; 1 samples from all. Below 1, the recorded
+            log-probabilities are those of the truncated distribution, so that `train/response/sampling_mismatch` and a
+            `correction` see how it differs from the one that is learned on.
     """
 
     @torch.no_grad()
-    def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seed: int) -> Rollouts:
-        """Completions with the log-probabilities they were drawn with."""
+    def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seeds: Sequence[int]) -> Rollouts:
+        """Completions with the log-probabilities they were drawn with.
+
+        Raises:
+            NonFiniteError: If logits are not finite.
+        """
         if not isinstance(policy.layout, Packed):
-            return super().sample(policy, encoded, group_size, seed)
+            return super().sample(policy, encoded, group_size, seeds)
         with sampling(policy):
-            tokens, log_probs = self._decode(policy, encoded, group_size, seed)
+            tokens, log_probs = self._decode(policy, encoded, group_size, seeds)
         return rollouts(policy, tokens, log_probs, group_size)
 
     def _decode(
-        self, policy: Policy, encoded: EncodedPrompts, group_size: int, seed: int
+        self, policy: Policy, encoded: EncodedPrompts, group_size: int, seeds: Sequence[int]
     ) -> tuple[Int[Tensor, "N T"], Float[Tensor, "N T"]]:
         count, device = len(encoded) * group_size, policy.device
-        # One number per token of every completion, ended or not: a completion does not depend on when others end.
-        uniform = torch.rand(count, self.max_new_tokens, generator=torch.Generator().manual_seed(seed)).to(device)
+        uniform = uniform_numbers(seeds, group_size, self.max_new_tokens).to(device)
         tokens = torch.full((count, self.max_new_tokens), policy.pad_token_id, device=device)
         log_probs = torch.zeros(count, self.max_new_tokens, device=device)
-        ends = end_tokens(policy)
+        ends = torch.tensor(policy.end_tokens, device=device)
         groups = _Groups(policy.headless, encoded)
         hidden = groups.last[:, None].expand(-1, group_size, -1)
         places = torch.arange(group_size, device=device).repeat(len(encoded), 1)  # EMPTY where a completion has ended
         for step in range(self.max_new_tokens):
             active = places != EMPTY
             rows = (groups.prompts[:, None] * group_size + places)[active]
-            chosen, log_probs[rows, step] = self._draw(policy.head(hidden[active]).float(), uniform[rows, step])
+            chosen, log_probs[rows, step] = self.draw(policy, policy.head(hidden[active]), uniform[rows, step])
             tokens[rows, step] = chosen
             places = places.masked_scatter(active, torch.where(torch.isin(chosen, ends), EMPTY, places[active]))
             if (places == EMPTY).all() or step + 1 == self.max_new_tokens:
@@ -59,22 +67,6 @@ class GroupEngine(TransformersEngine):
             newest = tokens[groups.prompts[:, None] * group_size + places.clamp(min=0), step]
             hidden = groups.advance(newest, places, step)
         return tokens[:, : step + 1], log_probs[:, : step + 1]
-
-    def _draw(
-        self, logits: Float[Tensor, "n V"], uniform: Float[Tensor, " n"]
-    ) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
-        """A token of each row, by inversion of its distribution, and its log-probability before `top_p` truncates."""
-        log_p = (logits / self.temperature).log_softmax(-1)
-        if self.top_p == 1.0:
-            mass, order = log_p.exp().cumsum(-1), None
-            total = mass[:, -1:]
-        else:
-            probs, order = log_p.exp().sort(dim=-1, descending=True)
-            mass = probs.cumsum(-1)
-            total = mass.gather(1, ((mass - probs < self.top_p).sum(1, keepdim=True) - 1))
-        at = torch.searchsorted(mass, uniform[:, None] * total, right=True).clamp(max=logits.shape[1] - 1)
-        chosen = at if order is None else order.gather(1, at)
-        return chosen[:, 0], log_p.gather(1, chosen)[:, 0]
 
 
 class _Groups:

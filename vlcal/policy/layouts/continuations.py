@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from vlcal.errors import UserError
 from vlcal.policy.layouts.encoded import EncodedPrompts
 
 
@@ -19,14 +20,28 @@ class Continuations:
     Args:
         encoded: The prompts.
         tokens: Completion tokens, padded on the right.
-        mask: True on the tokens of each completion.
+        mask: True on the tokens of each completion, which are the first of its row: what lies behind its end is
+            padding. A token that shall be hidden from the model is a matter for `MaskedPrefixLayout`; one that shall
+            not count is left out of what is made of the hidden states.
         prompt_index: Index of the prompt that each completion continues, ascending.
+
+    Raises:
+        UserError: If a mask has a hole, since no layout could lay out such a row as it is meant.
     """
 
     encoded: EncodedPrompts
     tokens: Int[Tensor, "N T"]
     mask: Bool[Tensor, "N T"]
     prompt_index: Int[Tensor, " N"]
+
+    def __post_init__(self) -> None:
+        holes = (self.mask[:, 1:] & ~self.mask[:, :-1]).any(1)
+        if holes.any():
+            raise UserError(
+                f"`Continuations.mask` must be True on the first tokens of a completion and nowhere else; that of "
+                f"completion {int(holes.int().argmax())} has a hole. Pass the mask of the whole completion and leave "
+                "tokens out of what comes back, or hide them from the model with `MaskedPrefixLayout`."
+            )
 
     @classmethod
     def of(cls, encoded: EncodedPrompts, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Continuations:
@@ -59,3 +74,6 @@ class MicroBatch(Continuations):
 
     rows: Int[Tensor, " N"]
     prompts: list[int]
+
+    def __post_init__(self) -> None:
+        """Nothing: the batch was checked, and a check of every part would make a GPU wait each time."""

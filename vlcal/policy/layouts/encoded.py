@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 from transformers.utils import ModelOutput
 
 
@@ -54,6 +55,11 @@ class EncodedPrompts:
             image_counts=tuple(self.image_counts[row] for row in prompts),
             block_counts=tuple(self.block_counts[row] for row in prompts),
         )
+
+    def to(self, device: torch.device | str) -> EncodedPrompts:
+        """The same prompts with every tensor on `device`."""
+        kept = {"rows": self.rows, "grids": self.grids, "features": self.features}
+        return replace(self, **tree_map_only(Tensor, lambda tensor: tensor.to(device), kept))
 
     def model_inputs(self) -> dict[str, Any]:
         """Keyword arguments for the model or for `generate`, which changes the feature object: it gets a copy."""

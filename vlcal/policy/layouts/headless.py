@@ -12,7 +12,11 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from vlcal.errors import NonFiniteError
 from vlcal.policy.layouts.encoded import EncodedPrompts
+
+NARROW = "Set `dtype` (or `precision` of the trainer) to bfloat16 or float32, whose range is wider"
+BROKEN = "Check the weights and the images; if they moved, go back to an earlier checkpoint and lower `lr`"
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,27 @@ class HeadlessModel:
         """Of hidden states and attention scores."""
         weight: Tensor = self.backbone.get_input_embeddings().weight
         return weight.dtype
+
+    @property
+    def precision(self) -> torch.dtype:
+        """The dtype of products: that of autocast where it acts, else of the weights."""
+        device = self.backbone.device.type
+        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.dtype
+
+    def require_finite(self, what: str, values: Tensor) -> None:
+        """Refuse numbers of a pass that are NaN or infinite.
+
+        A comparison cannot: NaN is neither above a bound nor below it.
+
+        Raises:
+            NonFiniteError: Names what they are, the dtype and the way out.
+        """
+        if not bool(values.isfinite().all()):
+            name = str(self.precision).removeprefix("torch.")
+            raise NonFiniteError(
+                f"{what} must be finite; the model gives NaN or infinite ones in {name}. "
+                f"{NARROW if self.precision is torch.float16 else BROKEN}."
+            )
 
     @property
     def cache_argument(self) -> str:

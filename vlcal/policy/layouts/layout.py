@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vlcal.policy.layouts.continuations import Continuations, MicroBatch
@@ -65,7 +65,7 @@ class Plain(Layout):
     def hidden(self, model: HeadlessModel, continuations: Continuations) -> Float[Tensor, "N T D"]:
         encoded, tokens = continuations.encoded, continuations.tokens
         inputs = encoded.select(continuations.prompt_index.tolist()).model_inputs()
-        appended = {"input_ids": tokens, "attention_mask": continuations.mask}
+        appended = {"input_ids": tokens, "attention_mask": self.attended(continuations)}
         for name in encoded.rows:
             values = appended.get(name, torch.zeros_like(tokens))
             inputs[name] = torch.cat([inputs[name], values.to(inputs[name].dtype)], 1)
@@ -73,7 +73,11 @@ class Plain(Layout):
         states: Tensor = model(**inputs, use_cache=False).last_hidden_state
         return states[:, encoded.length - 1 : -1]
 
-    def positions(self, model: HeadlessModel, continuations: Continuations) -> dict[str, Tensor]:
+    def attended(self, continuations: Continuations) -> Bool[Tensor, "N T"]:
+        """True on the completion tokens that attention sees."""
+        return continuations.mask
+
+    def positions(self, model: HeadlessModel, continuations: Continuations) -> Mapping[str, Tensor]:
         """The argument that gives the positions of all tokens; empty where the model counts them itself."""
         return {}
 

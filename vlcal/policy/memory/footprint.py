@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from vlcal.functional.vocabulary import FREE_SHARE, LARGEST_BLOCK, LOGIT_BYTES
@@ -11,6 +12,8 @@ from vlcal.policy.memory.skeleton import Skeleton
 
 CONTEXT = 512 * 2**20  # bytes of a CUDA context with the workspace of its matrix products
 SLACK = 0.05  # share of temporary memory that fragmentation costs
+ROOMY = 0.95  # share of the GPU memory that an estimate may fill
+RECORD_BYTES = 80  # of one completion token in the records of a step, with their copy for the update
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class Workload:
 
     Args:
         prompts: Prompts a step.
+        chunk: Of these, the prompts that are on the device at once.
         prompt_tokens: Of the longest prompt, image tokens included.
         image_tokens: Of the prompt with the most.
         pixel_values: Numbers that the processor makes of the images of that prompt.
@@ -32,6 +36,7 @@ class Workload:
     """
 
     prompts: int
+    chunk: int
     prompt_tokens: int
     image_tokens: int
     pixel_values: int
@@ -124,6 +129,22 @@ def footprint(skeleton: Skeleton, work: Workload, optimizer_bytes: int, card: in
     return Footprint(resident, phases)
 
 
+def largest_chunk(skeleton: Skeleton, work: Workload, optimizer_bytes: int, card: int) -> int:
+    """The most prompts that may be on the device at once; 0 where not even one may.
+
+    Args:
+        skeleton: The policy.
+        work: The sizes of the step.
+        optimizer_bytes: Of the optimizer's state.
+        card: Bytes of the GPU, of which an estimate may fill `ROOMY`.
+    """
+
+    def too_large(chunk: int) -> bool:
+        return footprint(skeleton, replace(work, chunk=chunk), optimizer_bytes, card).peak > ROOMY * card
+
+    return bisect_left(range(1, work.prompts + 1), True, key=too_large)
+
+
 def _resident(skeleton: Skeleton, work: Workload, optimizer_bytes: int) -> dict[str, int]:
     weights = skeleton.weight_bytes()
     gradients = sum(weight.nbytes for weight in skeleton.learning)
@@ -134,24 +155,25 @@ def _resident(skeleton: Skeleton, work: Workload, optimizer_bytes: int) -> dict[
         "gradients on their way to other ranks": gradients * (work.ranks > 1),
         "optimizer": optimizer_bytes,
         "reference": sum(weights.values()) * work.second_copy,
-        "image features": work.prompts * work.image_tokens * feature * (1 + work.copies),
+        "image features": work.chunk * work.image_tokens * feature * (1 + work.copies),
+        "records of the step": work.prompts * work.group_size * work.completion_tokens * RECORD_BYTES,
         "CUDA context": CONTEXT,
     }
 
 
 def _images(skeleton: Skeleton, work: Workload) -> dict[str, int]:
-    pixels = work.prompts * work.pixel_values
+    pixels = work.chunk * work.pixel_values
     return {"pixels": 4 * pixels, "vision tower": skeleton.encoding_bytes(ceil(pixels / skeleton.patch_values()))}
 
 
 def _rollouts(skeleton: Skeleton, work: Workload) -> dict[str, int]:
     """Prompts are cached once per group; completions at their longest, since only whole groups leave the cache."""
-    cache = skeleton.cache_bytes()
-    slots = work.prompts * (work.prompt_tokens + work.group_size * work.completion_tokens)
-    drawing = work.prompts * work.group_size * skeleton.vocabulary * LOGIT_BYTES
+    cache = skeleton.cache_bytes
+    slots = work.chunk * (work.prompt_tokens + work.group_size * work.completion_tokens)
+    drawing = work.chunk * work.group_size * skeleton.vocabulary * LOGIT_BYTES
     return {
-        "cache": slots * cache.token + work.prompts * cache.row,
-        "prompts or drawing": max(skeleton.scoring_bytes(work.prompts * work.prompt_tokens), drawing),
+        "cache": slots * cache.token + work.chunk * cache.row,
+        "prompts or drawing": max(skeleton.scoring_bytes(work.chunk * work.prompt_tokens), drawing),
     }
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import ProcessorMixin
 
 from vlcal.policy.encode import processed
+from vlcal.policy.plain_text import asked
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
 
@@ -68,7 +69,7 @@ class PromptRuler:
         """The length of one prompt, with `images` in place of its own where given."""
         (own,) = prompt.images
         inputs = processed(
-            self.processor, [self.grammar.prompt(prompt.questions[0])], [own if images is None else images]
+            self.processor, asked(self.processor, prompt, self.grammar), [own if images is None else images]
         )
         return PromptLength(
             name=prompt.ids[0],

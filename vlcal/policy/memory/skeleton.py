@@ -74,6 +74,8 @@ class Skeleton:
         self._quantised: dict[int, nn.Parameter] = {} if quantisation is None else _converted(self.backbone, skipped)
         spec.activations.apply(self.backbone)
         self.adapted = spec.adaptation.adapt(self.backbone)
+        self._updates: dict[int, PassBytes] = {}
+        self._scorings: dict[int, int] = {}
 
     @cached_property
     def learning(self) -> list[nn.Parameter]:
@@ -97,6 +99,11 @@ class Skeleton:
         return int(self.backbone.get_output_embeddings().weight.shape[0])
 
     @property
+    def embeddings(self) -> int:
+        """Tokens that have an embedding."""
+        return int(self.backbone.get_input_embeddings().weight.shape[0])
+
+    @property
     def layers_of_features(self) -> int:
         """Feature vectors per image token: one, and one more for each deepstack layer."""
         return 1 + len(getattr(self.config.vision_config, "deepstack_visual_indexes", ()))
@@ -115,7 +122,18 @@ class Skeleton:
         return max((weight.numel() for weight in self._quantised.values()), default=0) * self.dtype.itemsize
 
     def update_bytes(self, tokens: int) -> PassBytes:
-        """Bytes of one forward and backward pass over `tokens` tokens."""
+        """Bytes of one forward and backward pass over `tokens` tokens, which runs once for each number of them."""
+        if tokens not in self._updates:
+            self._updates[tokens] = self._update_bytes(tokens)
+        return self._updates[tokens]
+
+    def scoring_bytes(self, tokens: int) -> int:
+        """Peak bytes of one pass over `tokens` tokens without gradients, which runs once for each number of them."""
+        if tokens not in self._scorings:
+            self._scorings[tokens] = self._scoring_bytes(tokens)
+        return self._scorings[tokens]
+
+    def _update_bytes(self, tokens: int) -> PassBytes:
         decoder(self.backbone).train()
         for weight in self.learning:
             weight.grad = torch.zeros_like(weight)  # counted elsewhere
@@ -126,8 +144,7 @@ class Skeleton:
             peak = live.peak
         return PassBytes(kept, peak + self.unpacked_bytes())
 
-    def scoring_bytes(self, tokens: int) -> int:
-        """Peak bytes of one pass over `tokens` tokens without gradients."""
+    def _scoring_bytes(self, tokens: int) -> int:
         decoder(self.backbone).eval()
         with torch.no_grad(), self._counter() as live:
             self._states(1, tokens)
@@ -145,6 +162,7 @@ class Skeleton:
         kept = sum(not block.gradient_checkpointing for block in checkpointable(decoder(self.backbone)))
         return (completions * prompt + tokens) * slot * (1 + kept)
 
+    @cached_property
     def cache_bytes(self) -> CacheBytes:
         """Bytes of the cache of the engine."""
         decoder(self.backbone).eval()

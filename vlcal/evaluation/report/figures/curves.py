@@ -95,7 +95,7 @@ def corruption_figure(curve: Mapping[str, Any], run: int, name: str) -> Figure:
     """Accuracy and mean confidences of one run over severities.
 
     Raises:
-        UserError: If the lines are not as long as the severities.
+        UserError: If the lines are not as long as the severities, or hold something else than numbers.
     """
     severity = curve["severity"]
     lines = {line: values for line, values in curve.items() if isinstance(values, list) and line != "severity"}
@@ -105,6 +105,9 @@ def corruption_figure(curve: Mapping[str, Any], run: int, name: str) -> Figure:
                 f"`{line}` of the corruption probe must hold one figure per severity, {len(severity)}; got "
                 f"{len(values)}."
             )
+    figures = [*severity, *(value for values in lines.values() for value in values if value is not None)]
+    if wrong := [value for value in figures if not isinstance(value, int | float)]:
+        raise UserError(f"the corruption probe must hold numbers; got {wrong[0]!r:.80}.")
     drawing = canvas(4.6, 3.2)
     axes = drawing.subplots()
     calm(axes, "severity of the corruption", "share right, mean confidence")

@@ -1,0 +1,55 @@
+"""Recipes: complete configs that a short experiment names and changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+from yaml import YAMLError
+
+from vlcal.errors import UserError
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+def recipe_of(config: Path) -> Path | None:
+    """The recipe that a config is based on, by the key `recipe`: a name of the package's own, or a file beside it.
+
+    Raises:
+        UserError: If there is no such recipe.
+    """
+    try:
+        content = yaml.safe_load(config.read_bytes())
+    except (OSError, YAMLError):
+        return None  # whoever reads the config itself says what is wrong with it
+    name = content.get("recipe") if isinstance(content, dict) else None
+    if name is None:
+        return None
+    candidates = (RECIPES / f"{name}.yaml", config.parent / str(name))
+    found = next((path for path in candidates if path.is_file()), None)
+    if found is None:
+        known = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
+        raise UserError(
+            f"`recipe` must be one of {known}, or a file, relative to the config; {config} names {name!r}, which is "
+            "neither."
+        )
+    return found
+
+
+def with_recipes(args: list[str]) -> list[str]:
+    """Arguments in which every config stands behind the recipe that it names."""
+    return [word for given in _configs(args) for word in given]
+
+
+def _configs(args: list[str]) -> Iterator[list[str]]:
+    """The arguments in groups: each config with its option, everything else alone."""
+    rest = iter(args)
+    for word in rest:
+        option, separated, value = word.partition("=")
+        if option not in {"--config", "-c"}:
+            yield [word]
+            continue
+        value = value if separated else next(rest, "")
+        recipe = recipe_of(Path(value)) if value else None
+        yield from ([option, str(path)] for path in (recipe, value) if path)
