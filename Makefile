@@ -5,13 +5,16 @@ TESTS ?=
 UV := .venv-lock/bin/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest test-newest lock clean
+.PHONY: help demo docs test test-lowest test-newest lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.ready  ## Teach a small model to know what it sees; writes runs/demo
 	.venv/bin/vlcal demo
+
+docs: .venv-docs/.ready  ## Build the documentation into site/, without a warning; search needs a server: python -m http.server -d site
+	.venv-docs/bin/mkdocs build
 
 test: .venv/.ready  ## Linters, types, tests, on the versions of constraints.txt
 	.venv/bin/ruff check
@@ -32,7 +35,7 @@ lock: $(UV)  ## Resolve constraints.txt and constraints-lowest.txt anew from pyp
 	$(call resolve,constraints-lowest.txt,--no-config --resolution lowest-direct)
 
 clean:  ## Remove the environments and every cache; runs/ stays
-	rm -rf .venv .venv-* build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* build site *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # $(1): the environment, $(2): its constraints, $(3): options of pip. Constraints come as variables, since those also
 # hold for what builds a package: pip reads the first of them up to 25.2 and the second from 25.3 on.
@@ -51,6 +54,13 @@ endef
 # Touched last, so that a set-up which was cut short starts again.
 .venv/.ready: pyproject.toml constraints.txt
 	$(call install,.venv,constraints.txt)
+	touch $@
+
+# The generator reads the source and does not run it, so nothing of vlcal is installed beside it.
+.venv-docs/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' > .venv-docs/requirements.txt
+	.venv-docs/bin/python -m pip install -r .venv-docs/requirements.txt
 	touch $@
 
 .venv-lowest/.ready: pyproject.toml constraints-lowest.txt

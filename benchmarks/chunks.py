@@ -5,6 +5,8 @@
 
 Three steps of one policy from the same weights: all prompts at once, in chunks, and a step of one chunk. Memory is that
 of live tensors, the weights not counted (`LiveBytes`), on any device, so the features that wait on the CPU count too.
+Its peak within sampling is given beside that of the whole step. `--budget` bounds scoring and update however a step is
+cut: with fewer tokens than a chunk has, the peak of the whole step is that of the budget in all three.
 Without `--warm` the policy is of random weights, whose first tokens are read as if they were a response.
 """
 
@@ -16,8 +18,10 @@ import tempfile
 import time
 import warnings
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import lightning
 import torch
@@ -40,7 +44,7 @@ from vlcal.training.optimization import Optimization
 from vlcal.training.pipeline import Pipeline
 from vlcal.training.reader import ResponseReader
 from vlcal.training.sampling import Sampling
-from vlcal.types import Experience, PromptBatch
+from vlcal.types import Experience, PromptBatch, Rollouts
 
 MIB = 2**20
 STIRRED = 0.02  # spread of the adapters: fresh ones are 0, and half of the gradient too
@@ -78,9 +82,10 @@ class Chunked:
         _ = self.module.policy.layout
 
     def step(self, prompts: PromptBatch, chunk: int) -> dict[str, Any]:
-        """One step: what was collected, the gradient, bytes at the peak, seconds."""
+        """One step: what was collected, the gradient, bytes at the peak, in sampling and in all, seconds."""
         kept, policy = _Kept(), self.module.policy
         self.module.sampling.chunk_prompts = chunk
+        engine = self.module.sampling.training
         trainer = lightning.Trainer(
             accelerator="cpu",
             max_steps=1,
@@ -92,14 +97,40 @@ class Chunked:
         )
         policy.zero_grad()
         start = time.perf_counter()
-        with LiveBytes([*policy.parameters(), *policy.buffers()]) as live:
+        with (
+            LiveBytes([*policy.parameters(), *policy.buffers()]) as live,
+            patch.object(engine, "sample", _Sampling(engine.sample, live)) as sampling,
+        ):
             trainer.fit(self.module, DataLoader([prompts], batch_size=None))
         return {
             "experience": kept.experience,
             "gradient": kept.gradient,
             "peak": live.peak,
+            "sampling": sampling.peak,
             "s": time.perf_counter() - start,
         }
+
+
+class _Sampling:
+    """A call of an engine that notes the peak within it.
+
+    Args:
+        sample: The call.
+        live: Counts bytes; what was live before a call is part of its peak.
+    """
+
+    def __init__(self, sample: Callable[..., Rollouts], live: LiveBytes) -> None:
+        self.peak = 0
+        self._sample = sample
+        self._live = live
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Rollouts:
+        """The completions."""
+        before, self._live.peak = self._live.peak, self._live.now
+        found = self._sample(*args, **kwargs)
+        self.peak = max(self.peak, self._live.peak)
+        self._live.peak = max(before, self._live.peak)
+        return found
 
 
 class _Kept(lightning.Callback):
@@ -147,9 +178,10 @@ def main() -> None:
         "differences": differences(whole, chunks),
         "labelled": int((~whole["experience"].assessment.certainty.response.isnan()).sum()),
         "peak_mib": {
-            name: step["peak"] / MIB for name, step in (("at once", whole), ("chunks", chunks), ("one", alone))
+            part: {name: step[part] / MIB for name, step in (("at once", whole), ("chunks", chunks), ("one", alone))}
+            for part in ("peak", "sampling")
         },
-        "memory_of_one_chunk": chunks["peak"] / alone["peak"],
+        "memory_of_one_chunk": {part: chunks[part] / alone[part] for part in ("peak", "sampling")},
         "seconds": {"at once": whole["s"], "chunks": chunks["s"]},
         "machine": machine("cpu"),
         "command": sys.argv,
@@ -181,7 +213,7 @@ def _options() -> ArgumentParser:
     parser.add_argument("--group", type=int, default=8, help="Completions per prompt (%(default)s)")
     parser.add_argument("--chunk", type=int, default=4, help="Prompts at once (%(default)s)")
     parser.add_argument("--completion", type=int, default=48, help="Tokens of a completion at most (%(default)s)")
-    parser.add_argument("--budget", type=int, default=1024, help="Tokens through the model at once (%(default)s)")
+    parser.add_argument("--budget", type=int, default=16384, help="Tokens through the model at once (%(default)s)")
     parser.add_argument("--warm", type=Path, help="Checkpoint of the digits world; made by `vlcal demo`")
     parser.add_argument("--output", type=Path, help="JSON file")
     return parser

@@ -153,7 +153,7 @@ class VlcalStep:
         with ExitStack() as patched:
             for owner, name, part in (
                 (vlcal.training.pipeline, "measure", lambda: "scoring"),
-                (vlcal.training.measurement, "visual_kl", lambda: "perturbed"),
+                (vlcal.training.measurement, "with_perturbed", lambda: "perturbed"),
                 (Learner, "_reference", lambda: "reference"),
                 (ChunkedPrompts, "encoded", self._encoding_part),
             ):
@@ -247,7 +247,14 @@ class _Replay(RolloutEngine):
         super().__init__()
         self.tokens = tokens
 
-    def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seeds: Sequence[int]) -> Rollouts:
+    def sample(
+        self,
+        policy: Policy,
+        encoded: EncodedPrompts,
+        group_size: int,
+        seeds: Sequence[int],
+        starts: Sequence[Sequence[int]] | None = None,
+    ) -> Rollouts:
         """The completions."""
         log_probs = torch.zeros(self.tokens.shape, device=self.tokens.device)
         return rollouts(policy, self.tokens, log_probs, group_size)

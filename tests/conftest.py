@@ -107,8 +107,16 @@ def replay(grammar: Grammar) -> Callable[..., RolloutEngine]:
             super().__init__()
             self.texts = tuple(texts)
 
-        def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seeds: Sequence[int]) -> Rollouts:
-            rows = [torch.tensor([*policy.response_tokens(text), policy.end_tokens[0]]) for text in self.texts]
+        def sample(
+            self,
+            policy: Policy,
+            encoded: EncodedPrompts,
+            group_size: int,
+            seeds: Sequence[int],
+            starts: Sequence[Sequence[int]] | None = None,
+        ) -> Rollouts:
+            texts = self.texts[: len(encoded) * group_size]  # a study of some responses asks for fewer
+            rows = [torch.tensor([*policy.response_tokens(text), policy.end_tokens[0]]) for text in texts]
             lengths = torch.tensor([len(row) for row in rows])
             tokens = pad_sequence(rows, batch_first=True, padding_value=policy.pad_token_id)
             mask = torch.arange(tokens.shape[1]) < lengths[:, None]
@@ -116,7 +124,7 @@ def replay(grammar: Grammar) -> Callable[..., RolloutEngine]:
                 tokens=tokens,
                 mask=mask,
                 log_probs=policy.score(Continuations.of(encoded, tokens, mask))[0],
-                texts=self.texts,
+                texts=texts,
                 truncated=torch.zeros(len(rows), dtype=torch.bool),
                 group_size=group_size,
             )

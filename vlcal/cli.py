@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import re
+import logging
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -14,6 +14,7 @@ from typing import get_type_hints
 import docstring_parser
 from jsonargparse import ArgumentError, ArgumentParser
 
+import vlcal
 from vlcal.errors import UserError, causes
 
 ABOUT = "Teaches vision-language models to say how sure they are of what they see and of what they conclude."
@@ -27,7 +28,16 @@ COMMANDS = {
     "score": "Score the confidences in files, whoever wrote them.",
 }
 # As `LightningCLI.subcommands()` names them, which takes seconds to import.
-LIGHTNING_COMMANDS = ("fit", "validate", "test", "predict")
+LIGHTNING_COMMANDS = {
+    "fit": "Train, and validate while training.",
+    "validate": "Judge a policy on the validation data of a config.",
+    "test": "Judge a policy on the test data of a config.",
+    "predict": "Answer the questions of a config, also those without an answer.",
+}
+EVERY_COMMAND = LIGHTNING_COMMANDS | COMMANDS
+HELP = ("-h", "--help")
+# bitsandbytes logs an advert for a package of kernels from the hub, which vlcal never loads code from.
+ADVERT = "bitsandbytes.backends.cpu.ops"
 
 
 def command(name: str) -> Callable[..., None]:
@@ -40,7 +50,10 @@ def run_command(name: str, args: list[str]) -> None:
     """Run a command with its arguments, which `doctor` reads itself as `fit` does."""
     function = command(name)
     if [*get_type_hints(function)] == ["args", "return"]:
-        function(args)
+        if any(word in HELP for word in args):
+            _say(f"usage: vlcal {name} --config FILE [OPTIONS]\n\n{inspect.getdoc(function)}")
+        else:
+            function(args)
     else:
         given = vars(command_parser(name).parse_args(args))
         function(*[given.pop(placed) for placed in positional(function)], **given)
@@ -57,32 +70,46 @@ def command_parser(name: str) -> ArgumentParser:
     function = command(name)
     about = docstring_parser.parse(function.__doc__ or "")
     parser = ArgumentParser(prog=f"vlcal {name}", description=COMMANDS[name], allow_abbrev=False, exit_on_error=False)
-    files: set[str | int] = {name for name, kind in get_type_hints(function).items() if kind == list[Path]}
-    for described in about.params:
-        if described.arg_name in files:
-            parser.add_argument(described.arg_name, nargs="+", type=Path, help=described.description)
     described_as = {one.arg_name: one.description for one in about.params}
-    hints, signature = get_type_hints(function), inspect.signature(function).parameters
-    for placed in positional(function):
-        optional = signature[placed].default is None
-        parser.add_argument(placed, nargs="?" if optional else None, type=hints[placed], help=described_as[placed])
-    parser.add_function_arguments(function, as_group=False, skip=files | {*positional(function)})
+    hints, placed = get_type_hints(function), positional(function)
+    # One by one: `add_function_arguments` would import what the module names for its types alone, which takes seconds.
+    for argument, parameter in inspect.signature(function).parameters.items():
+        kind, told, needed = hints[argument], described_as[argument], parameter.default is parameter.empty
+        if kind == list[Path]:
+            parser.add_argument(argument, nargs="+", type=Path, help=told)
+        elif argument in placed:
+            parser.add_argument(argument, nargs=None if needed else "?", type=kind, help=told)
+        elif kind is bool:
+            parser.add_argument(f"--{argument.replace('_', '-')}", action="store_true", help=told)
+        elif needed:
+            parser.add_argument(f"--{argument}", required=True, type=kind, help=told)
+        else:
+            parser.add_argument(f"--{argument}", default=parameter.default, type=kind, help=told)
     return parser
 
 
 def main(args: list[str] | None = None) -> None:
     """Run one command; the user's errors end it with one line, anything else with its traceback."""
     given = sys.argv[1:] if args is None else args
+    logging.getLogger(ADVERT).setLevel(logging.ERROR)
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # parts of one's own; last, so that no file here hides a library
     try:
         check_command(given)
-        if given[0] in COMMANDS:
+        if given[0] in HELP:
+            _say(overview())
+        elif given[0] == "--version":
+            _say(f"vlcal {vlcal.__version__}")
+        elif given[0] in COMMANDS:
             run_command(given[0], given[1:])
         else:
             from vlcal.commands.trainer import Cli
 
-            Cli(args, about=f"{ABOUT} Beside the subcommands below: {', '.join(COMMANDS)}; each has its --help.")
+            Cli(args, about=ABOUT)
     except ArgumentError as error:
-        sys.stderr.write(f"vlcal: error: {_refused_argument(error)}\n")
+        from vlcal.commands.refusals import refused_argument
+
+        sys.stderr.write(f"vlcal: error: {refused_argument(error)}\n")
         sys.exit(2)
     except Exception as error:
         # jsonargparse raises another error from what a part refused while it was made.
@@ -98,7 +125,7 @@ def check_command(given: list[str]) -> None:
     Raises:
         UserError: With all commands, and the one that was probably meant.
     """
-    known = [*LIGHTNING_COMMANDS, *COMMANDS]
+    known = [*EVERY_COMMAND]
     if given and (given[0] in known or given[0].startswith("-")):
         return
     likely = get_close_matches(given[0], known, n=1) if given else []
@@ -106,12 +133,15 @@ def check_command(given: list[str]) -> None:
     raise UserError(f"the command must be one of {', '.join(known)}; got {', '.join(came)}")
 
 
-def _refused_argument(error: BaseException) -> str:
-    """The innermost error of a parser and the key it is about, in one line: `model.sampling: ...`.
+def overview() -> str:
+    """What `vlcal --help` says: every command with its line."""
+    listed = "\n".join(f"  {name:<10}{said}" for name, said in EVERY_COMMAND.items())
+    return (
+        f"usage: vlcal COMMAND [OPTIONS]\n\n{ABOUT}\n\ncommands:\n{listed}\n\n"
+        "options:\n  --help    Show this, or the options of a command behind its name.\n  --version Show the version."
+    )
 
-    jsonargparse wraps an error once for each level of the config, `Parser key "KEY":` and the rest indented below it.
-    """
-    wrapped = [*causes(error)]
-    keys = [match[1] for match in (re.match(r'Parser key "(\S+)":\n', str(one)) for one in wrapped) if match]
-    place = ".".join(dict.fromkeys(keys))
-    return " ".join(f"{place}: {wrapped[-1]}".removeprefix(": ").split())
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.exit(0)

@@ -1,4 +1,4 @@
-"""The rows of a JSON file, in each of the shapes in which people write rows."""
+"""The rows of a JSON file, in each of the shapes in which people write rows, and the text of a cell."""
 
 from __future__ import annotations
 
@@ -35,6 +35,17 @@ def json_rows(path: Path) -> list[tuple[Place, dict[str, Any]]]:
         if not isinstance(row, dict):
             raise UserError(f"{path}, row {place}: a JSON object is asked for; got {type(row).__name__}.")
     return rows
+
+
+def cell_text(cell: object) -> str:
+    """A cell as a text, without the white space around it; a whole number without decimals.
+
+    Tables hold whole numbers as floats where one cell of the column is empty: 7.0 is the 7 of another file.
+
+    >>> cell_text(7.0), cell_text(" 7 "), cell_text(0.5)
+    ('7', '7', '0.5')
+    """
+    return str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip()
 
 
 def _values(path: Path, text: str) -> Iterator[tuple[Place, Any]]:

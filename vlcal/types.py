@@ -8,7 +8,7 @@ Every record checks its own lengths once, when it is made, so that no later stag
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -16,18 +16,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vlcal.errors import UserError
+from vlcal.record_rows import ABSENT, check_rows, fill, mapped, taken
 
 Extras = Mapping[str, Any]
 AnswerVerifier = Callable[[str | None, str], float]  # of an answer, None where there is none, and a target
-
-
-def _check_rows(record: Any, expected: int, *apart: str) -> None:
-    """Refuse a record whose fields, but for those set apart, disagree about how many rows there are."""
-    for name in (f.name for f in fields(record) if f.name not in apart):
-        if (length := len(getattr(record, name))) != expected:
-            raise UserError(
-                f"`{type(record).__name__}.{name}` must hold {expected} rows like its siblings; got {length}."
-            )
 
 
 @dataclass(frozen=True)
@@ -53,7 +45,7 @@ class PromptBatch:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "verifiers", self.verifiers or (None,) * len(self.ids))
-        _check_rows(self, len(self.ids))
+        check_rows(self, len(self.ids))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,13 +65,21 @@ class PromptBatch:
 
 @dataclass(frozen=True)
 class DemonstrationBatch:
-    """Prompts with a completion to imitate each: what supervised warm-up learns from."""
+    """Prompts with a completion to imitate each: what supervised warm-up learns from.
+
+    Args:
+        prompts: What is asked.
+        completions: What is to be answered.
+        given: Characters of each completion, (start, end), that are shown and not to be imitated; none by default.
+    """
 
     prompts: PromptBatch
     completions: tuple[str, ...]
+    given: tuple[tuple[tuple[int, int], ...], ...] = ()
 
     def __post_init__(self) -> None:
-        _check_rows(self, len(self.prompts))
+        object.__setattr__(self, "given", self.given or ((),) * len(self.completions))
+        check_rows(self, len(self.prompts))
 
     def to(self, device: torch.device | str) -> DemonstrationBatch:
         """The batch itself, when Lightning asks: the policy moves what the processor makes of it."""
@@ -92,11 +92,14 @@ class Rollouts:
 
     Args:
         tokens: Completion tokens, end token included, padded on the right.
-        mask: True on every token the policy chose, the end token included.
-        log_probs: Log-probability each token was sampled with, at the temperature in force, in nats.
+        mask: True on every token of a completion, the end token included.
+        log_probs: Log-probability each token was sampled with, at the temperature in force, in nats; 0 on forced ones.
         texts: The responses: what the prompt has opened of them, then the completions without end and padding tokens.
         truncated: True where the completion hit the length limit before its end token.
         group_size: Completions per prompt, `G`.
+        forced: True on tokens that were given and not sampled, the first of a completion; by default none.
+        counterfactual: True on completions that begin with a reading the policy did not choose; by default none.
+        shared: True on the tokens up to the end of a reading that several completions continue; by default none.
     """
 
     tokens: Int[Tensor, "N T"]
@@ -105,16 +108,24 @@ class Rollouts:
     texts: tuple[str, ...]
     truncated: Bool[Tensor, " N"]
     group_size: int
+    forced: Bool[Tensor, "N T"] = ABSENT
+    counterfactual: Bool[Tensor, " N"] = ABSENT
+    shared: Bool[Tensor, "N T"] = ABSENT
 
     def __post_init__(self) -> None:
-        _check_rows(self, len(self.tokens), "group_size")
+        nowhere = torch.zeros_like(self.mask)
+        fill(self, forced=nowhere, counterfactual=torch.zeros_like(self.truncated), shared=nowhere)
+        check_rows(self, len(self.tokens), "group_size")
         if len(self.tokens) % self.group_size:
-            raise UserError(
-                f"`group_size` must divide the number of completions; got {self.group_size} for {len(self.tokens)}."
-            )
+            raise UserError(f"`group_size` must divide the {len(self.tokens)} completions; got {self.group_size}.")
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @property
+    def chosen(self) -> Bool[Tensor, "N T"]:
+        """True on every token that the policy chose: all that it is credited for."""
+        return self.mask & ~self.forced
 
 
 @dataclass(frozen=True)
@@ -155,7 +166,7 @@ class Responses:
     spans: Spans
 
     def __post_init__(self) -> None:
-        _check_rows(self, len(self.answers), "spans")
+        check_rows(self, len(self.answers), "spans")
 
     def __len__(self) -> int:
         return len(self.answers)
@@ -170,26 +181,43 @@ class Evidence:
         entropy: Entropy of the full next-token distribution given the clean image.
         visual_kl: KL of that distribution from the one given a perturbed image, over the full vocabulary,
             averaged over the perturbed copies; NaN throughout a response with nothing to perturb.
+        plain_log_probs: Log-probability of the token given the clean image at temperature 1; NaN by default.
+        perturbed_log_probs: The same given a perturbed image, averaged over the copies, on vision tokens alone; NaN
+            throughout a response with nothing to perturb, and by default.
     """
 
     log_probs: Float[Tensor, "N T"]
     entropy: Float[Tensor, "N T"]
     visual_kl: Float[Tensor, "N T"]
+    plain_log_probs: Float[Tensor, "N T"] = ABSENT
+    perturbed_log_probs: Float[Tensor, "N T"] = ABSENT
+
+    def __post_init__(self) -> None:
+        unmeasured = torch.full_like(self.log_probs, torch.nan)
+        fill(self, plain_log_probs=unmeasured, perturbed_log_probs=unmeasured)
+        check_rows(self, len(self.log_probs))
 
 
 @dataclass(frozen=True)
 class Certainty:
-    """How certain the policy was of what it saw, inferred from evidence without a label.
+    """How certain the policy was of what it saw and concluded, inferred from evidence without a label.
 
     Args:
         token: Soft label of each token in [0, 1]; 0.5, which means nothing either way, outside the vision part.
         response: Soft label of each response in [0, 1]; NaN where there is no vision part or nothing to see.
         score: What `response` was made from before it was normalised; comparable between batches.
+        reasoning: Soft label of what each response concluded from what it saw, in [0, 1]; NaN where there is none, as
+            by default.
     """
 
     token: Float[Tensor, "N T"]
     response: Float[Tensor, " N"]
     score: Float[Tensor, " N"]
+    reasoning: Float[Tensor, " N"] = ABSENT
+
+    def __post_init__(self) -> None:
+        fill(self, reasoning=torch.full_like(self.response, torch.nan))
+        check_rows(self, len(self.response))
 
 
 @dataclass(frozen=True)
@@ -202,11 +230,7 @@ class Rewards:
 
 @dataclass(frozen=True)
 class Assessment:
-    """The responses to some prompts and all that is known of them: what validation, callbacks and probes are given.
-
-    Rewards belong to it because they follow from a response and its certainty alone: an evaluation shows what training
-    would have paid, at the cost of a few sums. The endpoint of a model without rewards has no terms.
-    """
+    """The responses to some prompts and all that is known of them: what validation, callbacks and probes are given."""
 
     prompts: PromptBatch
     rollouts: Rollouts
@@ -235,11 +259,11 @@ class Assessment:
 
     def to(self, device: torch.device | str) -> Assessment:
         """The same assessment with every tensor on `device`; Lightning asks for it when it gathers predictions."""
-        moved: Assessment = _mapped(self, lambda tensor: tensor.to(device), lambda kept: kept)
+        moved: Assessment = mapped(self, lambda tensor: tensor.to(device), lambda kept: kept)
         return moved
 
     def _taken(self, prompts: list[int], completions: list[int]) -> Assessment:
-        parts = {f.name: _take(getattr(self, f.name), completions) for f in fields(self) if f.name != "prompts"}
+        parts = {f.name: taken(getattr(self, f.name), completions) for f in fields(self) if f.name != "prompts"}
         return Assessment(prompts=self.prompts.select(prompts), **parts)
 
 
@@ -257,7 +281,7 @@ class Experience:
 
     def select(self, rows: list[int]) -> Experience:
         """The groups of the prompts at `rows`, in that order."""
-        advantages = _take(self.advantages, self.assessment.completions_of(rows))
+        advantages = taken(self.advantages, self.assessment.completions_of(rows))
         return Experience(self.assessment.select(rows), advantages)
 
     def completions(self, rows: Int[Tensor, " n"]) -> Experience:
@@ -271,25 +295,3 @@ class PolicyUpdate:
 
     loss: Float[Tensor, ""]
     stats: Mapping[str, float]
-
-
-def _take(value: Any, rows: list[int]) -> Any:
-    """The given rows of a field of a record."""
-    return _mapped(
-        value,
-        lambda tensor: tensor[torch.tensor(rows, device=tensor.device)],
-        lambda items: tuple(items[row] for row in rows),
-    )
-
-
-def _mapped(value: Any, of_tensor: Callable[[Tensor], Tensor], of_tuple: Callable[[Any], Any]) -> Any:
-    """The value with every tensor and every tuple in it replaced, through mappings and records."""
-    if isinstance(value, Tensor):
-        return of_tensor(value)
-    if isinstance(value, tuple):
-        return of_tuple(value)
-    if isinstance(value, Mapping):
-        return {name: _mapped(item, of_tensor, of_tuple) for name, item in value.items()}
-    if is_dataclass(value):
-        return replace(value, **{f.name: _mapped(getattr(value, f.name), of_tensor, of_tuple) for f in fields(value)})  # type: ignore[type-var]
-    return value

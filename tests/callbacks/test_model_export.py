@@ -40,6 +40,22 @@ def test_what_was_trained_is_what_is_loaded_again(embedded: Path, trainer: Make,
     assert [each.name for each in tmp_path.iterdir()] == ["export"]
 
 
+def test_the_weights_are_stored_in_the_dtype_that_is_asked_for(
+    embedded: Path, trainer: Make, loader: Make, tmp_path: Path
+) -> None:
+    first = module(embedded)
+    trainer(ModelExport(tmp_path / "export", dtype="bfloat16")).fit(first, loader(1))
+
+    trained, again = first.policy.state_dict(), PolicySpec(str(tmp_path / "export"), dtype="float32").build()
+    loaded = again.state_dict()
+    assert all(torch.equal(trained[name].bfloat16().float(), loaded[name]) for name in trained)
+    assert '"dtype": "bfloat16"' in (tmp_path / "export" / "config.json").read_text()
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (tmp_path / "export", embedded)]
+    assert sizes[0] < 0.6 * sizes[1]
+    with pytest.raises(ValueError, match="`dtype` must name a torch type .* got 'bf15'"):
+        ModelExport(tmp_path / "other", dtype="bf15")
+
+
 @pytest.mark.parametrize("adaptation", [LoRA(2), QLoRA(2)])
 def test_the_adapters_of_a_run_are_what_the_next_one_starts_from(
     embedded: Path, trainer: Make, loader: Make, tmp_path: Path, adaptation: LoRA

@@ -132,6 +132,15 @@ def test_certainty_is_held_against_correctness_and_reading(build: Make, learner:
     assert row["train/certainty/auroc_read_right"] == 0.5  # 3 beats 2, and 1 does not
 
 
+def test_responses_without_evidence_change_no_figure_of_certainty(build: Make, learner: Make, fit: Make) -> None:
+    seen = build([0.5] * 4, [1, 0, 1, 0], score=[3, 2, 1, 0])
+    beside = build([0.5] * 8, [1, 0, 1, 0, 1, 1, 1, 0], score=[3, 2, 1, 0, NAN, NAN, NAN, NAN])
+
+    (alone,), (joined,) = (fit(learner([each]), CertaintyMonitor(), steps=1) for each in (seen, beside))
+
+    assert joined == alone == {"train/certainty/auroc_correct": 0.75}
+
+
 def test_one_class_alone_logs_no_certainty(build: Make, learner: Make, fit: Make) -> None:
     (row,) = fit(learner([build(correct=[1, 1, 1, 1])]), CertaintyMonitor(), steps=1)
     assert row == {}

@@ -107,6 +107,18 @@ def test_predictions_of_every_kind_of_evaluation_are_written(
     assert len(path.read_text().splitlines()) == 4
 
 
+def test_a_prediction_is_written_once_into_the_new_file_of_the_last_writer(
+    build: Make, learner: Make, trainer: Make, loader: Make, tmp_path: Path
+) -> None:
+    both = [PredictionWriter(tmp_path / name, image_side=0) for name in ("validation.jsonl", "mine.jsonl")]
+
+    trainer(*both).predict(learner([build()]), loader(1), return_predictions=False)
+
+    assert names_in(tmp_path) == ["mine.jsonl"] and len(rows_of(tmp_path / "mine.jsonl")) == 4
+    with pytest.raises(ValueError, match="`path` must be new, since a prediction takes no file's place"):
+        trainer(*both).predict(learner([build()]), loader(1), return_predictions=False)
+
+
 def test_images_are_named_relative_to_the_file_and_equal_ones_are_kept_once(
     build: Make, learner: Make, trainer: Make, loader: Make, tmp_path: Path
 ) -> None:

@@ -19,15 +19,18 @@ from torch.utils.data import DataLoader
 from vlcal.callbacks import ProbeWriter, ReadoutWriter
 from vlcal.cli import main
 from vlcal.evaluation.report.runs import load_runs
+from vlcal.evaluation.trust import trust_figures
 from vlcal.modules import ReinforcementModule
 from vlcal.policy import LoRA, PolicySpec, RolloutEngine, TransformersEngine
 from vlcal.probes import (
+    AlteredReading,
     CorruptionCurve,
     ExpectedLevel,
     HiddenResponse,
     MeasuredCertainty,
     Probe,
     RemovedImage,
+    ResponseLikelihood,
     SelfConsistency,
     StatedLevel,
     SwappedVision,
@@ -247,7 +250,34 @@ def test_the_recipe_of_probes_runs_from_the_shell_and_the_report_reads_it(embedd
     probes = strict((tmp_path / "after.probes.json").read_text(encoding="utf-8"))
     rows = [strict(line) for line in (tmp_path / "after.readouts.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {"corruption", "removed_image", "swapped_vision", "hidden_response"} <= probes.keys()
-    assert len(rows) == 2
+    assert len(rows) == 4  # two of each scene
     (run,) = load_runs([tmp_path / "after.jsonl"])
     assert run.probes == probes
     assert "readout_sequence_likelihood" in run.readouts["overall"]  # the others found nothing in what it wrote
+
+
+def test_a_validation_of_groups_logs_every_figure_of_the_summary(
+    embedded: Path,
+    make_pipeline: Make,
+    trainer: Make,
+    scenes: Scenes,
+    replay: Make,
+    respond: Respond,
+    tmp_path: Path,
+) -> None:
+    prompts = scenes(2)
+    sampling = Sampling(2, TransformersEngine(4), replay(respond(prompts)), validation_group_size=2)
+    judged = ReinforcementModule(PolicySpec(str(embedded), LoRA(2), dtype="float32"), make_pipeline(), sampling)
+    runner = trainer(
+        ProbeWriter(tmp_path / "p.json", {"altered": AlteredReading(readable=0.0)}),
+        ReadoutWriter(tmp_path / "r.jsonl", {"ceiling": ResponseLikelihood()}),
+    )
+
+    runner.validate(judged, DataLoader([prompts], batch_size=None), verbose=False)
+
+    logged = runner.callback_metrics
+    assert logged["val/calibration/within_auroc"] == 1.0  # of two responses the right one states more
+    assert 0 <= logged["val/readout/ceiling_overall/within_auroc"] <= 1
+    figures = trust_figures(logged)
+    assert 0 <= figures["altered_fall_ceiling"] <= 1
+    assert figures["reasoning_wrong"] is not None

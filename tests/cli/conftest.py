@@ -27,7 +27,7 @@ def small(folder: Path) -> list[str]:
         *BEST,
         *("--trainer.default_root_dir", str(folder)),
         *("--data.init_args.steps", "1", "--data.init_args.batch_size", "2", "--data.init_args.held_out", "2"),
-        *(f"{sampling}.group_size", "2"),
+        *(f"{sampling}.group_size", "4", f"{sampling}.validation_group_size", "1"),
         *(f"{sampling}.training.init_args.max_new_tokens", "4"),
         *(f"{sampling}.validation.init_args.max_new_tokens", "4"),
         *CALLBACKS_OFF,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,9 +17,11 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import vlcal
 from tests.cli.conftest import BEST, CONFIGS
-from vlcal.cli import main
+from vlcal.cli import COMMANDS, EVERY_COMMAND, main
 
 
 @pytest.fixture
@@ -35,7 +38,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     return run
 
 
-OVERLAYS = {"probes.yaml": "best.yaml"}
+OVERLAYS = {"probes.yaml": "best.yaml", "verdict.yaml": "base.yaml"}
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.yaml")))
@@ -102,7 +105,12 @@ def test_a_typo_in_the_shell_ends_in_one_error_that_names_it(
 
 @pytest.mark.parametrize(
     ("right", "typo"),
-    [("group_size:", "group_sise:"), ("max_epochs:", "max_epoch:"), ("held_out:", "holdout:"), ("rewards:", "reward:")],
+    [
+        (" group_size:", " group_sise:"),
+        ("max_epochs:", "max_epoch:"),
+        ("held_out:", "holdout:"),
+        ("rewards:", "reward:"),
+    ],
 )
 def test_a_typo_in_a_config_ends_in_one_error_that_names_it(
     printed: Callable[..., str], tmp_path: Path, right: str, typo: str
@@ -114,7 +122,7 @@ def test_a_typo_in_a_config_ends_in_one_error_that_names_it(
     said = printed("fit", "--config", str(tmp_path / "typo.yaml"), status=2)
 
     assert said.count("error:") == 1
-    assert typo.rstrip(":") in said
+    assert typo.strip(" :") in said
 
 
 def test_an_error_of_the_parser_is_one_line_with_the_place_of_the_key(printed: Callable[..., str]) -> None:
@@ -122,7 +130,9 @@ def test_an_error_of_the_parser_is_one_line_with_the_place_of_the_key(printed: C
         "fit", *BEST, "--model.init_args.pipeline.init_args.perturbation.init_args.strenght", "0.5", status=2
     )
 
-    assert said == "vlcal: error: model.pipeline.perturbation: Option 'strenght' is not accepted\n"
+    assert said == (
+        "vlcal: error: model.pipeline.perturbation: Option 'strenght' is not accepted; did you mean 'strength'?\n"
+    )
 
 
 def test_a_config_that_is_not_there_is_named(printed: Callable[..., str]) -> None:
@@ -268,8 +278,27 @@ def test_a_fault_keeps_its_traceback(
         main(["validate", *small, "--trainer.callbacks", f"faults.{callback}"])
 
 
-def test_predictions_can_be_gathered(small: list[str]) -> None:
-    main(["predict", *small])
+def test_predict_answers_rows_without_an_answer_and_writes_over_no_earlier_file(small: list[str], folder: Path) -> None:
+    Image.effect_noise((64, 64), 50).save(folder / "1.png")
+    rows = [{"question": "?", "images": ["1.png"]}, {"question": "?", "images": ["1.png"], "answer": "1"}]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    data = ["--data", "vlcal.data.VisionQuestions", "--data.init_args.validation", "vlcal.data.JsonLines"]
+    data += ["--data.init_args.validation.init_args.path", str(folder / "rows.jsonl")]
+    start = small.index("--data.init_args.steps")
+    data += ["--model.init_args.pipeline.init_args.reader.init_args.oracle", "vlcal.verifiers.NoOracle"]
+    own = [*small[:start], *small[start + 6 :], *data]
+
+    main(["predict", *own])
+    first = (folder / "predictions.jsonl").read_bytes()
+    main(["predict", *own])
+
+    unanswered, answered = (json.loads(line) for line in first.splitlines())
+    assert unanswered["correct"] is unanswered["reward"] is None and unanswered["response"]
+    assert answered["correct"] == 0.0
+    assert (folder / "predictions.jsonl").read_bytes() == first
+    assert (folder / "predictions-2.jsonl").is_file()
+    with pytest.raises(SystemExit, match="row 1: the answer must be a text"):
+        main(["validate", *own])
 
 
 def test_help_of_a_part_tells_what_can_be_set(printed: Callable[..., str]) -> None:
@@ -313,9 +342,105 @@ def test_the_printed_config_shows_the_parts_that_a_recipe_leaves_to_their_defaul
     assert "vlcal.training.Update" in module
 
 
-def test_the_command_is_there_for_the_shell() -> None:
-    command = [sys.executable, str(Path(__file__).parents[2] / "cli.py"), "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_two_loggers_get_the_loss_the_time_of_each_phase_and_the_tokens_per_second(
+    small: list[str], folder: Path
+) -> None:
+    loggers = [
+        {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": str(folder), "name": "table"}},
+        {
+            "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
+            "init_args": {"save_dir": str(folder), "name": "tb"},
+        },
+    ]
+    main(
+        [
+            "fit",
+            *small,
+            "--trainer.logger",
+            json.dumps(loggers),
+            "--trainer.callbacks",
+            '["vlcal.callbacks.Throughput"]',
+        ]
+    )
 
-    assert done.returncode == 0
-    assert all(name in done.stdout for name in ("fit", "validate", "test", "predict"))
+    heads = (folder / "table" / "version_0" / "metrics.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
+    scalars = EventAccumulator(str(folder / "tb" / "version_0")).Reload().Tags()["scalars"]
+    wanted = {f"train/seconds/{phase}" for phase in ("step", "sampling", "scoring", "update")}
+    wanted |= {"train/speed/tokens_per_second", "train/objective/loss", "train/schedule/learning_rate"}
+    assert wanted <= {*heads}
+    assert wanted <= {*scalars}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "meant"),
+    [
+        ("--model.init_args.pipeline.init_args.perturbation", "vlcal.perturbations.PatchMusk", "PatchMask"),
+        ("--trainer.max_epoch", "3", "max_epochs"),
+        ("--model.init_args.sampling.init_args.group_sise", "3", "group_size"),
+    ],
+)
+def test_what_is_refused_is_named_with_the_nearest_right_name(
+    tmp_path: Path, printed: Callable[..., str], option: str, value: str, meant: str
+) -> None:
+    assert printed("fit", *BEST, option, value, status=2).endswith(f"; did you mean '{meant}'?\n")
+
+
+@pytest.mark.parametrize("command", ["fit", "doctor"])
+def test_a_run_in_which_nothing_learns_is_refused_in_one_line(small: list[str], command: str) -> None:
+    frozen = ["--model.init_args.policy.init_args.adaptation", "vlcal.policy.Frozen"]
+    memory = ["--memory", "8"] if command == "doctor" else []
+
+    with pytest.raises(SystemExit, match=r"^vlcal: error: [^\n]*nothing learns; choose LoRA or QLoRA\.$"):
+        main([command, *small, *frozen, *memory])
+
+
+@pytest.mark.parametrize("way", [["cli.py"], ["-m", "vlcal"]])
+def test_help_names_every_command_and_needs_neither_torch_nor_lightning(way: list[str]) -> None:
+    # `-X importtime` tells on stderr what was imported: seconds of libraries, of which help needs none.
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *way, "--help"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert all(f"\n  {name} " in done.stdout for name in EVERY_COMMAND)
+    assert not re.search(r"\| +(torch|lightning|transformers|peft)$", done.stderr, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_help_of_a_command_imports_no_library_of_models(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "vlcal", name, "--help"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.startswith(f"usage: vlcal {name} ")
+    assert not re.search(r"\| +(torch|lightning|transformers|peft)$", done.stderr, re.MULTILINE)
+
+
+def test_the_version_is_said(printed: Callable[..., str]) -> None:
+    assert printed("--version") == f"vlcal {vlcal.__version__}\n"
+
+
+def test_a_part_in_the_current_folder_can_be_named(small: list[str], folder: Path) -> None:
+    (folder / "my_own_part.py").write_text(
+        "from vlcal.perturbations import Blur\n\nclass MyBlur(Blur):\n    pass\n", encoding="utf-8"
+    )
+    script = "import sys; sys.path = [p for p in sys.path if p]; from vlcal.cli import main; main()"
+    part = ["--model.init_args.pipeline.init_args.perturbation", "my_own_part.MyBlur"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, "fit", *small, *part, "--print_config"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "class_path: my_own_part.MyBlur" in done.stdout, done.stderr
+    assert not done.stderr  # also no word of another library, such as one about kernels

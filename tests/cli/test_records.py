@@ -19,11 +19,13 @@ from tests.cli.conftest import CONFIGS
 from vlcal import __version__
 from vlcal.cli import main
 from vlcal.commands.trainer import Cli
+from vlcal.recipe import recipe_of
 
 # Lightning, of every run that goes on in its own folder.
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty:UserWarning")
 
-HARDWARE = CONFIGS.parent / "qwen3vl" / "4b_16gb.yaml"
+HARDWARE = recipe_of(CONFIGS.parent / "qwen3vl" / "4b_16gb.yaml")
+assert HARDWARE
 
 
 @pytest.fixture
@@ -121,8 +123,9 @@ def test_a_run_that_ends_by_steps_goes_on_within_its_epoch(kept: list[str], end:
 
 
 def test_the_last_checkpoint_of_an_empty_folder_is_the_start_of_a_run(
-    kept: list[str], end: Callable[[], dict[str, Any]]
+    kept: list[str], end: Callable[[], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # `warns` does not know what pytest is to ignore
     with pytest.warns(UserWarning, match="there is no last checkpoint available"):
         main(["fit", *kept, "--ckpt_path", "last"])
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vlcal.commands.trainer import check_checkpoint
 from vlcal.errors import UserError
+from vlcal.modules.checkpoints import check_checkpoint
 
 WEIGHT = torch.arange(1000.0)
 

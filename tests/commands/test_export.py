@@ -98,7 +98,12 @@ def test_an_exported_folder_is_complete_and_ordinary(run: Run, embedded: Path, t
 
     files = {path.name for path in (tmp_path / "out").iterdir() if path.is_file()}
     expected = {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "chat_template.jinja"}
-    assert expected <= files and not any("adapter" in name or name.endswith((".bin", ".md")) for name in files)
+    expected |= {"README.md"}
+    assert expected <= files and not any("adapter" in name or name.endswith(".bin") for name in files)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert yaml.safe_load(card.split("---")[1])["library_name"] == "transformers"
+    assert "vlcal fit --config config.yaml" in card and "class_path: not.looked.At" in card
+    assert "merged into the same in full precision: how far is not measured" in card and "holds no predictions" in card
     settings = json.loads((tmp_path / "out" / "config.json").read_text())
     assert "quantization_config" not in settings and "auto_map" not in settings and settings["dtype"] == "float32"
     assert AutoTokenizer.from_pretrained(tmp_path / "out").get_vocab() == policy.tokenizer.get_vocab()

@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 from vlcal.cli import main
 from vlcal.commands.score import score
 from vlcal.evaluation.metrics.table import METRICS
+from vlcal.evaluation.report.runs import load_runs
 
 BASELINES = ["temperature", "platt", "beta", "isotonic", "histogram"]
 
@@ -219,7 +220,7 @@ def test_markdown_puts_files_in_columns_with_their_difference(
     header, rule, accuracy = said.splitlines()[2:5]
     assert header == "| metric | one\\|two | b | b − one\\|two |"
     assert rule == "| --- | ---: | ---: | ---: |"
-    assert accuracy.startswith("| accuracy | 0.") and accuracy.endswith("| 0.000 (0.000 to 0.000) |")
+    assert accuracy.startswith("| accuracy | 0.") and accuracy.endswith("| 0.000 (0.000 to 0.000; detectable 0.000) |")
     assert "- ECE, equal width: 10 bins of equal width" in said
     assert "| b, isotonic | 0." in said
 
@@ -245,6 +246,18 @@ def test_files_of_one_name_are_named_by_their_folders_too(
     score([write("x/a.jsonl", rows()), write("y/a.jsonl", rows())], format="markdown", draws=0)
 
     assert "| x/a | y/a |" in capsys.readouterr().out
+
+
+def test_prediction_files_in_a_folder_are_runs_as_in_a_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, stated in (("after", 0.2), ("before", 0.7)):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"id": "a", "overall": stated, "correct": 1}))
+
+    score([tmp_path], format="markdown", draws=0)
+
+    assert "| before | after |" in capsys.readouterr().out
+    assert [run.name for run in load_runs([tmp_path])] == ["before", "after"]
 
 
 def test_csv_holds_the_numbers_of_json(
@@ -311,3 +324,33 @@ def test_the_command_line_takes_files_and_options(
 def test_a_refusal_is_one_line_on_the_command_line(write: Callable[..., Path]) -> None:
     with pytest.raises(SystemExit, match=r"vlcal: error: .*a.jsonl, row 1, column `confidence`: 7 is above 1"):
         main(["score", str(write("a.jsonl", [{"confidence": 7, "correct": 1}]))])
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("brier<=0.05", None),  # (0.1^2 + 0.2^2 + 0.2^2) / 3 = 0.03
+        ("brier<=0.02", "overall.brier is 0.0300, not <= 0.02"),
+        ("auroc>=1", None),
+        ("visual.ece<=1", "visual.ece_equal_width is nan"),
+    ],
+)
+def test_a_gate_ends_with_status_1_where_it_is_missed(tmp_path: Path, rule: str, said: str | None) -> None:
+    file = tmp_path / "outputs.jsonl"
+    rows = [{"confidence": level, "correct": right} for level, right in ((0.9, 1), (0.8, 1), (0.2, 0))]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    command = ["score", str(file), "--draws", "0", "--gate", rule]
+
+    if said is None:
+        main(command)
+    else:
+        with pytest.raises(SystemExit, match=said):
+            main(command)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"), [("brier<0.1", "METRIC<=LIMIT"), ("bier<=1", "did you mean brier"), ("ece<=low", "METRIC<=LIMIT")]
+)
+def test_a_gate_that_is_no_rule_is_refused(tmp_path: Path, rule: str, said: str) -> None:
+    with pytest.raises(SystemExit, match=f"^vlcal: error: `gate` must .*{said}"):
+        main(["score", str(tmp_path / "none.jsonl"), "--gate", rule])

@@ -14,7 +14,7 @@ from transformers import AutoProcessor, ProcessorMixin
 from tests.configs.conftest import CONFIGS
 from tests.configs.questions import png, write_questions
 from vlcal.cli import main
-from vlcal.commands.doctor import sampled_here
+from vlcal.commands.checkup import sampled_here
 from vlcal.commands.trainer import Cli
 from vlcal.errors import UserError
 from vlcal.policy.memory.footprint import ROOMY

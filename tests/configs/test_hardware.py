@@ -12,13 +12,15 @@ import yaml
 
 from tests.configs.architectures import write_architecture
 from tests.configs.conftest import CONFIGS, HARDWARE
-from vlcal.commands.doctor import GIB, optimizer_bytes, workload
+from vlcal.commands.checkup import GIB, optimizer_bytes, workload
 from vlcal.commands.trainer import Cli
+from vlcal.inference.run_config import RunConfig
 from vlcal.modules import ReinforcementModule
 from vlcal.policy import GroupEngine, QLoRA, RecomputedActivations
 from vlcal.policy.memory.footprint import ROOMY, footprint
 from vlcal.policy.memory.lengths import PromptLength
 from vlcal.policy.memory.skeleton import Skeleton
+from vlcal.recipe import recipe_of
 
 Arguments = Callable[[Path], list[str]]
 EACH = pytest.mark.parametrize("config", HARDWARE, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -55,7 +57,7 @@ def test_the_estimate_in_the_header_is_that_of_a_step_that_trains_well_and_fits_
     config: Path, questions: Path, tmp_path: Path
 ) -> None:
     header = re.search(r"# Card: .*?(\d+) GB.* ([\d.]+) GiB", config.read_text(encoding="utf-8"))
-    named = yaml.safe_load(config.read_text(encoding="utf-8"))["model"]["init_args"]["policy"]["init_args"]["path"]
+    named = RunConfig(config).part("model.init_args.policy.init_args.path")
     shapes, data = write_architecture(named, tmp_path), "--data.init_args"
     given = ["--config", str(config), "--model.init_args.policy.init_args.path", str(shapes)]
     for part in ("train", "validation"):
@@ -84,17 +86,18 @@ def longest(config: Path, pixels: int) -> PromptLength:
 
 
 @EACH
-def test_no_number_but_a_short_one_is_stated_twice(config: Path) -> None:
-    def numbers(value: object) -> list[float]:
-        if isinstance(value, dict):
-            return [number for item in value.values() for number in numbers(item)]
-        if isinstance(value, list):
-            return [number for item in value for number in numbers(item)]
-        return [value] if isinstance(value, int | float) and not isinstance(value, bool) and value >= 100 else []
+def test_a_config_states_nothing_that_its_recipe_states(config: Path) -> None:
+    def settings(value: object, place: tuple[str, ...] = ()) -> dict[tuple[str, ...], object]:
+        if not isinstance(value, dict):
+            return {place: value}
+        return {key: leaf for name, item in value.items() for key, leaf in settings(item, (*place, name)).items()}
 
-    found = numbers(yaml.safe_load(config.read_text(encoding="utf-8")))
+    recipe = recipe_of(config)
+    assert recipe
+    own, theirs = (settings(yaml.safe_load(path.read_text(encoding="utf-8"))) for path in (config, recipe))
 
-    assert found and len(found) == len(set(found))
+    # A mapping of rewards stands in place of that of the recipe.
+    assert not [key for key, value in own.items() if theirs.get(key) == value and "rewards" not in key]
 
 
 @pytest.mark.parametrize(

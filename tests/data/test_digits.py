@@ -12,9 +12,9 @@ from sklearn.datasets import load_digits
 from vlcal.data.digits import DigitsDemonstrations, DigitsOracle, DigitsPrompts
 from vlcal.data.digits.glyphs import load_glyphs
 from vlcal.data.digits.questions import QUESTION_KINDS, Question
-from vlcal.data.digits.scene import CLARITY
+from vlcal.data.digits.scene import CLARITY, Scene
 from vlcal.data.digits.spoil import SPOILS
-from vlcal.text import Grammar, parse
+from vlcal.text import Grammar, ParsedResponse, parse
 from vlcal.types import PromptBatch
 
 
@@ -93,39 +93,49 @@ def test_strength_0_leaves_a_digit_as_it_is_and_strength_1_next_to_nothing_of_it
 
 
 @pytest.mark.parametrize(
-    ("kind", "where", "reasoning", "answer"),
+    ("question", "reasoning", "answer"),
     [
-        ("read", (1,), "7", "7"),
-        ("larger", (0, 1), "4<7", "7"),
-        ("larger", (1, 2), "7>2", "7"),
-        ("larger", (0, 0), "4=4", "4"),
-        ("sum", (0, 2), "4+2=6", "6"),
-        ("sum_then_difference", (0, 2, 1), "4+2=6,6-7=-1", "-1"),
+        (Question("read"), "472", "472"),
+        (Question("sum"), "4+7=11,11+2=13", "13"),
+        (Question("sum_then_difference"), "4+7=11,11-2=9", "9"),
+        (Question("chain"), "4+7=11,11+2=13,13+13=26,26-4=22", "22"),
+        (Question("times", 7), "472*7=3304", "3304"),
+        (Question("remainder", 9), "472%9=4", "4"),
     ],
 )
-def test_questions_are_reasoned_and_answered(kind: str, where: tuple[int, ...], reasoning: str, answer: str) -> None:
-    question = Question(kind, where)
-
+def test_questions_are_reasoned_and_answered(question: Question, reasoning: str, answer: str) -> None:
     assert question.reason((4, 7, 2)) == reasoning
     assert question.answer((4, 7, 2)) == answer
+
+
+def test_a_wrong_digit_hardly_ever_leads_to_the_right_answer() -> None:
+    """What makes `P(answer right) = P(reading right) P(conclusion right | reading)` but for luck."""
+    for kind in QUESTION_KINDS.values():
+        for operand in kind.operands:
+            readings = [(a, b, c) for a in range(10) for b in range(10) for c in range(10)]
+            answers = {reading: kind.answer(reading, operand) for reading in readings}
+            lucky = [
+                answers[a, b, c] == answers[other, b, c] for a, b, c in readings for other in range(10) if other != a
+            ]
+            assert sum(lucky) / len(lucky) < 0.1
 
 
 @pytest.mark.parametrize(
     ("vision", "answer", "truths"),
     [
-        ("472", "11", (1.0, 1.0)),
-        ("4 7 2", " 11 ", (1.0, 1.0)),
-        ("4, 7 and 2", "12", (1.0, 0.0)),
-        ("482", "12", (0.0, 1.0)),  # misread, then reasoned right from that
-        ("482", "11", (0.0, 0.0)),  # right by luck
-        ("47", "11", (0.0, math.nan)),
-        ("four", "11", (0.0, math.nan)),
-        ("", "11", (0.0, math.nan)),
+        ("472", "9", (1.0, 1.0)),
+        ("4 7 2", " 9 ", (1.0, 1.0)),
+        ("4, 7 and 2", "10", (1.0, 0.0)),
+        ("482", "10", (0.0, 1.0)),  # misread, then reasoned right from that
+        ("482", "9", (0.0, 0.0)),  # right by luck
+        ("47", "9", (0.0, math.nan)),
+        ("four", "9", (0.0, math.nan)),
+        ("", "9", (0.0, math.nan)),
     ],
 )
 def test_reading_and_reasoning_are_judged_apart(vision: str, answer: str, truths: tuple[float, float]) -> None:
     text = Grammar().render(vision, "4+7=11", answer, "", 5, 5)
-    extras = {"reading": (4, 7, 2), "question": Question("sum", (0, 1))}
+    extras = {"reading": (4, 7, 2), "question": Question("sum_then_difference")}
 
     found = DigitsOracle()(parse(text, Grammar()), extras)
 
@@ -133,26 +143,76 @@ def test_reading_and_reasoning_are_judged_apart(vision: str, answer: str, truths
 
 
 def test_a_response_that_says_nothing_has_read_nothing() -> None:
-    extras = {"reading": (4, 7, 2), "question": Question("sum", (0, 1))}
+    extras = {"reading": (4, 7, 2), "question": Question("sum_then_difference")}
 
     assert DigitsOracle()(parse("hm", Grammar()), extras) == pytest.approx((0.0, math.nan), nan_ok=True)
 
 
-def test_demonstrations_are_well_formed_and_right_by_both_truths() -> None:
-    world = DigitsDemonstrations(batch_size=64)
-    batch = next(iter(world.train_dataloader()))
+def demonstrations() -> list[tuple[Scene, ParsedResponse, str]]:
+    """Scenes of the full range of spoiling with what is demonstrated about them, and its given characters marked."""
+    world = DigitsDemonstrations(steps=10, stages=(0.0, 0.0, 0.0))
+    shown = []
+    for name, scene in (world.train[index] for index in range(300)):
+        found = world.demonstration(name, scene)
+        marked = list(found.text)
+        for start, end in found.given:
+            marked[start:end] = ["_"] * (end - start)
+        shown.append((scene, parse(found.text, world.grammar), "".join(marked)))
+    return shown
 
-    for text, target, extra in zip(batch.completions, batch.prompts.targets, batch.prompts.extras, strict=True):
-        said = parse(text, world.grammar)
-        assert said.well_formed and said.answer == target
-        assert DigitsOracle()(said, extra) == (1.0, 1.0)
-        assert all(word in CLARITY for word in (said.analysis or "").split())
+
+def test_a_demonstrated_conclusion_follows_from_the_reading_that_is_stated() -> None:
+    for scene, said, _ in demonstrations():
+        assert said.well_formed
+        assert said.answer == scene.question.answer([int(digit) for digit in said.vision or ""])
+
+
+def test_a_digit_is_learned_where_it_is_true_and_in_one_place_only() -> None:
+    """In the vision part where the true one stands there, in the analysis where a random one does."""
+    stated_right = 0
+    for scene, said, marked in demonstrations():
+        vision = marked[marked.index("<vision>") + 8 :][:3]
+        checks = (parse(marked, Grammar()).analysis or "").split()[:3]
+        for place, (true, check) in enumerate(zip(scene.reading, checks, strict=True)):
+            assert (vision[place] == "_") != (check[-2] == "_")
+            assert vision[place] in ("_", str(true)) and check[-2] in ("_", str(true))
+            stated_right += (said.vision or "")[place] == str(true)
+    assert 0.48 < stated_right / 900 < 0.62  # half of the digits, and a tenth of those drawn at random
+
+
+def test_the_analysis_names_clarity_and_digit_and_whether_each_and_all_were_stated() -> None:
+    for scene, said, _ in demonstrations():
+        *checks, verdict = (said.analysis or "").split()
+        for true, stated, check in zip(scene.reading, said.vision or "", checks, strict=True):
+            assert check[:-2] in CLARITY and check[-2] == str(true)
+            assert check[-1] == ("=" if stated == str(true) else "#")
+        assert verdict == ("number#" if any(check[-1] == "#" for check in checks) else "number=")
+
+
+def test_the_first_stage_is_in_words() -> None:
+    world = DigitsDemonstrations(steps=10, batch_size=4, stages=(0.5, 0.25, 0.2))
+    first, last = (world.demonstrate([world.train[index]]) for index in (19, 20))
+
+    assert first.prompts.images == ((),) and last.prompts.images != ((),)
+    number = "".join(map(str, first.prompts.extras[0]["reading"]))
+    assert first.prompts.questions[0].startswith(f"The number is {number}. What is")
+    assert last.prompts.questions[0].startswith("What is")
+
+
+def test_scans_to_learn_from_are_varied_and_those_to_test_on_are_not() -> None:
+    train, test = load_glyphs(held_out=False), load_glyphs(held_out=True)
+
+    drawn = [train.ink(0, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+
+    assert torch.equal(drawn[0], drawn[1]) and not torch.allclose(drawn[0], drawn[2])
+    assert float(torch.corrcoef(torch.stack([drawn[0].flatten(), train.images[0].flatten()]))[0, 1]) > 0.5
+    assert torch.equal(test.ink(3, torch.Generator()), test.images[3])
 
 
 def test_demonstrated_levels_are_even_and_know_nothing_of_the_scene() -> None:
-    world = DigitsDemonstrations(steps=20, batch_size=64, clear_share=0.0, hardening_share=0.0)
+    world = DigitsDemonstrations(steps=20, batch_size=64, stages=(0.0, 0.0, 0.0))
     named = [world.train[index] for index in range(1280)]
-    said = [parse(world.response(name, scene), world.grammar) for name, scene in named]
+    said = [parse(world.demonstration(name, scene).text, world.grammar) for name, scene in named]
     visual = torch.tensor([response.visual_confidence for response in said])
     reasoning = torch.tensor([response.reasoning_confidence for response in said])
     hardest = torch.tensor([max(scene.strengths) for _, scene in named])
@@ -164,7 +224,7 @@ def test_demonstrated_levels_are_even_and_know_nothing_of_the_scene() -> None:
 
 
 def test_demonstrations_start_clear_then_harden_to_the_full_range() -> None:
-    world = DigitsDemonstrations(steps=10, batch_size=10, clear_share=0.4, hardening_share=0.2)
+    world = DigitsDemonstrations(steps=10, batch_size=10, stages=(0.0, 0.4, 0.2))
 
     assert [world.hardness(index) for index in (0, 40, 50, 60, 99)] == [
         (0.0, 0.0),
@@ -202,3 +262,8 @@ def test_a_scene_beyond_the_last_is_refused() -> None:
 def test_impossible_worlds_are_refused(settings: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DigitsPrompts(**settings)  # type: ignore[arg-type]
+
+
+def test_stages_that_are_longer_than_the_run_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"`stages` must be three shares .* got \(0.5, 0.5, 0.1\)"):
+        DigitsDemonstrations(stages=(0.5, 0.5, 0.1))

@@ -27,6 +27,7 @@ PETS = ("a dog", "two cats", "3 fish")
         ("<answer> \\boxed{145^\\circ} </answer>", r"145^\circ"),
         (" a cat ", "a cat"),
         (7, "7"),
+        (7.0, "7"),
         (0.5, "0.5"),
     ],
 )
@@ -41,7 +42,9 @@ def test_tags_that_never_close_take_no_longer_than_linear() -> None:
     assert time.process_time() - start < 2.0
 
 
-@pytest.mark.parametrize("cell", [None, "", " ", r"\boxed{}", ["2"], float("nan")])
+@pytest.mark.parametrize(
+    "cell", [None, "", " ", "\u200b", r"\boxed{}", ["2"], float("nan"), float("inf"), "nan", "NaN ", "<NA>"]
+)
 def test_a_cell_without_an_answer_is_refused(cell: Any) -> None:
     with pytest.raises(ValueError, match="the answer must"):
         AsWritten()(cell, (), {})

@@ -91,6 +91,24 @@ def test_a_file_cannot_bring_a_verifier_or_another_name(tmp_path: Path) -> None:
     assert batch.verifiers == (None,)
 
 
+def test_an_id_names_the_same_question_as_a_number_or_as_a_text(tmp_path: Path) -> None:
+    rows = [{"question": "1 + 1", "answer": "2", "id": name} for name in (7, "7", 7.0, " 7\n", 7.5)]
+    batch = batch_of(JsonLines(write_rows(tmp_path, *rows), Columns(images=(), question_id=("id",))))
+
+    assert [extra["question_id"] for extra in batch.extras] == ["7", "7", "7", "7", "7.5"]
+
+
+def test_rows_without_an_image_are_counted_in_the_log(
+    tmp_path: Path, image: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [{"question": "?", "answer": "x", name: [image.name]} for name in ("images", "image", "images")]
+    with caplog.at_level(logging.WARNING):
+        batch = batch_of(JsonLines(write_rows(tmp_path, *rows)))
+
+    assert [len(images) for images in batch.images] == [1, 0, 1]
+    assert "rows.jsonl: 1 of 3 rows have no image." in caplog.text
+
+
 def test_images_may_lie_in_a_folder_that_the_source_names(tmp_path: Path, image: Path) -> None:
     (tmp_path / "tables").mkdir()
     path = write_rows(tmp_path / "tables", {"question": "?", "answer": "2", "images": [image.name, str(image)]})

@@ -27,6 +27,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from packaging.requirements import Requirement
 from PIL import Image
 
+from tests.evaluation.outputs.inspect_logs import archive, sample
 from vlcal.cli import LIGHTNING_COMMANDS, check_command, command_parser, main
 from vlcal.commands.trainer import Cli
 from vlcal.errors import UserError
@@ -35,7 +36,7 @@ from vlcal.policy.folder import write_contract
 from vlcal.text import Grammar
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # What stands for a value of the reader's own.
 PLACEHOLDERS = {"FILE": "my_experiment.yaml", "GIB": "16", "...": "run.ckpt"}
 FEW_DRAWS = "10"  # of the bootstrap
@@ -170,6 +171,8 @@ def write_outputs(path: Path, options: dict[str, Any]) -> None:
             rows.to_parquet(path)
         case ".csv":
             rows.to_csv(path, index=False)
+        case ".eval":
+            archive(path, *(sample(number, text, match="IC"[number % 2]) for number, text in enumerate(rows["text"])))
 
 
 def row(number: int, path: Path, options: dict[str, Any]) -> dict[str, Any]:
@@ -179,6 +182,8 @@ def row(number: int, path: Path, options: dict[str, Any]) -> dict[str, Any]:
     if "samples_" in path.name:  # a log of lmms-eval
         log = {"doc_id": number, "target": "10", "resps": [[text]], "filtered_resps": [text]}
         return {**log, "filter": options.get("filter") or "none", options.get("correct") or "exact_match": right}
+    if path.suffix == ".eval":  # a log of Inspect
+        return {"text": text}
     if path.suffix == ".xlsx":  # a table of VLMEvalKit
         return {"index": number, "prediction": text, "hit": right}
     kinds = {options.get(kind) or column: level / 10 for kind, column in COLUMNS.items()}
@@ -227,6 +232,7 @@ PROGRAMS: dict[str, Callable[[list[str]], None]] = {
     "ruff": run_tool,
     "mypy": run_tool,
     "python": run_tool,
+    "tensorboard": run_tool,
 }
 
 
@@ -306,9 +312,11 @@ def test_every_python_block_is_executed(trained: Path, example: Example) -> None
 
 
 def test_every_block_has_a_language_that_is_checked_or_is_plain_output() -> None:
-    known = {"", "sh", "bash", "console", "yaml", "yml", "python", "text", "span"}
+    known = {"", "sh", "bash", "console", "yaml", "yml", "python", "py", "text", "span"}
+    files = [one.text for one in EXAMPLES if one.language == "py"]  # which tests/docs/test_own_parts.py runs
 
     assert [(one.place, one.language) for one in EXAMPLES if one.language not in known] == []
+    assert [text for text in files if not re.fullmatch(r'--8<-- "\w+\.py"\n', text)] == []
 
 
 @of(lambda example: re.fullmatch(r"vlcal(\.\w+)+", example.text) is not None)

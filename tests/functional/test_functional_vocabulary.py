@@ -176,6 +176,19 @@ def test_kl_is_never_negative_and_zero_between_equals(hidden: Tensor, weight: Te
     assert (vocabulary_kl(hidden, near, lambda rows: rows @ weight.T, everywhere) >= 0).all()
 
 
+@pytest.mark.parametrize(("spread", "error"), [(1e-3, 1e-2), (1e-2, 1e-4), (1.0, 1e-6)])  # KLs of 5e-7, 5e-5 and .5
+def test_a_small_kl_keeps_its_digits(spread: float, error: float) -> None:
+    rng = torch.Generator().manual_seed(0)
+    p = torch.randn(1, 8, 4096, generator=rng, dtype=torch.float64)
+    q = p + spread * torch.randn(p.shape, generator=rng, dtype=torch.float64)
+    p, q = p.float(), q.float()
+    everywhere = torch.ones(1, 8, dtype=torch.bool)
+
+    exact = vocabulary_kl(p.double(), q.double(), itself, everywhere)
+
+    torch.testing.assert_close(vocabulary_kl(p, q, itself, everywhere).double(), exact, rtol=error, atol=0)
+
+
 def test_kl_skips_tokens_both_suppress_and_is_infinite_where_q_forbids() -> None:
     p = torch.tensor([[[0.0, 0.0, -torch.inf]]])
     q = torch.tensor([[[0.0, -torch.inf, -torch.inf]]])

@@ -89,9 +89,7 @@ def test_one_question_is_answered_with_confidences_and_the_guarantee(
     run = desk / "runs" / "experiment"
     rule = ["--risk", "0.01", "--validation", str(run / "validation.jsonl")]
 
-    main(
-        ["ask", str(own_data / "0.png"), "What is the first digit?", "--model", str(run), "--certainty", "true", *rule]
-    )
+    main(["ask", str(own_data / "0.png"), "What is the first digit?", "--model", str(run), "--certainty", *rule])
     said = capsys.readouterr().out
 
     for name in ("answer", "visual", "reasoning", "overall", "certainty", "response"):

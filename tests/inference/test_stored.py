@@ -18,6 +18,7 @@ import vlcal
 from vlcal.commands.export import export
 from vlcal.errors import UserError
 from vlcal.inference import CalibratedModel, Question, load
+from vlcal.inference.run_config import RunConfig
 from vlcal.modules import SupervisedModule
 from vlcal.policy import LoRA, PolicySpec, RolloutEngine
 from vlcal.scores import Minimum
@@ -101,7 +102,7 @@ def test_a_run_is_loaded_with_the_weights_of_its_checkpoint(run: Path, model: Ca
     saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     loaded = {f"_policy.{name}": weight for name, weight in model.policy.named_parameters()}
 
-    assert len(saved) == 84 and all(torch.equal(loaded[name], weight) for name, weight in saved.items())
+    assert len(saved) == 112 and all(torch.equal(loaded[name], weight) for name, weight in saved.items())
 
 
 def test_an_export_is_read_as_its_run_was(run: Path, model: CalibratedModel, tmp_path: Path) -> None:
@@ -208,3 +209,33 @@ def test_several_questions_and_several_images_are_asked_together(model: Calibrat
 def test_what_cannot_be_asked_is_refused(model: CalibratedModel, image: object, question: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         model.ask(image, question)  # type: ignore[arg-type]
+
+
+def test_a_damaged_checkpoint_is_refused_and_its_flipped_bytes_never_answer(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    weights = torch.load(checkpoint, weights_only=True)["state_dict"]
+    content = bytearray(checkpoint.read_bytes())
+    content[content.index(max(weights.values(), key=torch.Tensor.numel).numpy().tobytes())] ^= 0xFF
+    checkpoint.write_bytes(content)
+
+    with pytest.raises(UserError, match=r"`ckpt_path` must be a checkpoint; .*last\.ckpt is damaged .* its member"):
+        load(tmp_path / "run")
+
+
+def test_a_part_that_a_config_names_over_its_recipe_has_its_own_defaults_as_in_fit(tmp_path: Path) -> None:
+    engine = "{class_path: vlcal.policy.GroupEngine, init_args: {max_new_tokens: 7, temperature: 0.5}}"
+    adapted = "{class_path: vlcal.policy.QLoRA, init_args: {rank: 4, alpha: 64}}"
+    policy = f"policy: {{class_path: vlcal.policy.PolicySpec, init_args: {{path: a, adaptation: {adapted}}}}}"
+    recipe, config = tmp_path / "recipe.yaml", tmp_path / "config.yaml"
+    recipe.write_text(f"model: {{init_args: {{{policy}, sampling: {{init_args: {{validation: {engine}}}}}}}}}\n")
+    over = "policy: {init_args: {adaptation: {class_path: vlcal.policy.LoRA}}}"
+    over += ", sampling: {init_args: {validation: {class_path: vlcal.policy.GroupEngine, init_args: {top_p: 0.9}}}}"
+    config.write_text(f"recipe: recipe.yaml\nmodel: {{init_args: {{{over}}}}}\n")
+
+    run = RunConfig(config)
+    adaptation = run.policy().adaptation
+
+    assert type(adaptation) is LoRA and (adaptation.rank, adaptation.alpha) == (LoRA().rank, LoRA().alpha)
+    kept = run.part("model.init_args.sampling.init_args.validation.init_args")
+    assert kept == {"max_new_tokens": 7, "temperature": 0.5, "top_p": 0.9}  # of the class that is named again

@@ -21,15 +21,22 @@ from torch.nn.utils.rnn import pad_sequence
 from vlcal.cli import main
 from vlcal.commands.trainer import Cli
 from vlcal.policy import Continuations, EncodedPrompts, Policy, RolloutEngine
-from vlcal.rewards import Reward
+from vlcal.rewards import Attempts, Reward
 from vlcal.text import Grammar
-from vlcal.types import Certainty, PromptBatch, Responses, Rollouts
+from vlcal.types import PromptBatch, Rollouts
 
 
 class Scripted(RolloutEngine):
     """Writes well-formed responses whose digits and levels the seed draws: there is something to learn from at once."""
 
-    def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seeds: Sequence[int]) -> Rollouts:
+    def sample(
+        self,
+        policy: Policy,
+        encoded: EncodedPrompts,
+        group_size: int,
+        seeds: Sequence[int],
+        starts: Sequence[Sequence[int]] | None = None,
+    ) -> Rollouts:
         rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
         grammar, tokenizer = Grammar(instructions=""), policy.tokenizer
         drawn = torch.cat([torch.randint(10, (group_size, 3), generator=rng) for rng in rngs]).tolist()
@@ -49,15 +56,15 @@ class Scripted(RolloutEngine):
 class EverySecond(Reward):
     """1 for every second completion of a group."""
 
-    def __call__(self, responses: Responses, certainty: Certainty, group_size: int) -> torch.Tensor:
-        return (torch.arange(len(responses)) % 2).float()
+    def __call__(self, attempts: Attempts) -> torch.Tensor:
+        return (torch.arange(len(attempts)) % 2).float()
 
 
 class Journal(lightning.Callback):
     """Writes down the prompts of each step, and ends the process as told.
 
     Args:
-        file: Gets a line for each step.
+        file: Gets a line for each attempts.
         end: Where, as `PLACE STEP`; empty for nowhere.
     """
 

@@ -118,4 +118,4 @@ def test_the_adapter_a_run_started_from_is_not_in_its_checkpoint(
 
     saved = torch.load(tmp_path / "2.ckpt", weights_only=True)["state_dict"]
 
-    assert len(saved) == 6 * 7 * 2 and all(".default." in name for name in saved)
+    assert len(saved) == 8 * 7 * 2 and all(".default." in name for name in saved)

@@ -19,11 +19,11 @@ from vlcal.data.digits import DigitsDemonstrations
 from vlcal.modules import ReinforcementModule, SupervisedModule
 from vlcal.objectives import ClippedSurrogate, ExactReferenceKL, ExpectedScore, NoReferenceKL
 from vlcal.policy import FrozenCopy, LanguageModel, LoRA, PolicySpec, RolloutEngine
-from vlcal.rewards import Reward
+from vlcal.rewards import Attempts, Reward
 from vlcal.text import Grammar
 from vlcal.training import FiniteGuard, Optimization, Pipeline, ResponseReader
 from vlcal.training.chunks import ChunkedPrompts
-from vlcal.types import Certainty, PolicyUpdate, PromptBatch, Responses
+from vlcal.types import PolicyUpdate, PromptBatch
 
 Module = Callable[..., ReinforcementModule]
 Scenes = Callable[[int], PromptBatch]
@@ -39,8 +39,8 @@ class OnePays(Reward):
         super().__init__(1.0)
         self.value = value
 
-    def __call__(self, responses: Responses, certainty: Certainty, group_size: int) -> Tensor:
-        return torch.zeros(len(responses)).index_fill(0, torch.tensor([0]), self.value)
+    def __call__(self, attempts: Attempts) -> Tensor:
+        return torch.zeros(len(attempts)).index_fill(0, torch.tensor([0]), self.value)
 
 
 class Breaking(ClippedSurrogate):

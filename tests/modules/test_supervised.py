@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import lightning
@@ -36,6 +37,7 @@ def test_the_loss_is_the_mean_over_the_tokens_of_the_completions_and_their_ends(
     grammar: Grammar,
 ) -> None:
     module = SupervisedModule(PolicySpec(str(embedded), WholeModel(), dtype="float32"), grammar=grammar)
+    demonstrations = replace(demonstrations, given=())
 
     found = trainer().validate(module, DataLoader([demonstrations], batch_size=None), verbose=False)[0]
 
@@ -51,6 +53,27 @@ def test_the_loss_is_the_mean_over_the_tokens_of_the_completions_and_their_ends(
         logits = logits.index_fill(-1, torch.tensor(frozen_policy.placeholders), -torch.inf)
         losses.append(cross_entropy(logits, completion[0], reduction="none"))
     assert found["val/loss"] == pytest.approx(float(torch.cat(losses).mean()), abs=1e-4)
+
+
+@torch.no_grad()
+def test_what_is_given_is_shown_and_not_imitated(
+    embedded: Path, trainer: Callable[..., lightning.Trainer], demonstrations: DemonstrationBatch, grammar: Grammar
+) -> None:
+    """The mean over all tokens is that over the given ones and that over the others, by their numbers."""
+    everything = tuple(((0, len(text)),) for text in demonstrations.completions)
+    module = SupervisedModule(PolicySpec(str(embedded), WholeModel(), dtype="float32"), grammar=grammar)
+
+    def loss(given: tuple[tuple[tuple[int, int], ...], ...]) -> tuple[float, int]:
+        batch = replace(demonstrations, given=given)
+        found = trainer().validate(module, DataLoader([batch], batch_size=None), verbose=False)[0]["val/loss"]
+        _, mask, shown = module._completions(batch)
+        return found, int((mask & ~shown).sum())
+
+    (whole, every), (rest, kept), (ends, last) = loss(()), loss(demonstrations.given), loss(everything)
+
+    assert every - kept == 3 * len(demonstrations.completions)  # each digit is given in one of two places
+    assert last == len(demonstrations.completions)  # the end tokens alone
+    assert rest != pytest.approx(whole, abs=1e-4) and ends != pytest.approx(whole, abs=1e-4)
 
 
 def test_a_few_updates_lower_the_loss_and_one_seed_gives_identical_ones(
@@ -73,7 +96,7 @@ def test_a_policy_with_nothing_to_learn_is_refused(
 ) -> None:
     module = SupervisedModule(PolicySpec(str(embedded), Frozen(), dtype="float32"), grammar=grammar)
 
-    with pytest.raises(ValueError, match="`policy.adaptation` leaves no weight to learn; use LoRA"):
+    with pytest.raises(ValueError, match="got Frozen, where nothing learns; choose LoRA or QLoRA"):
         fit(module, [demonstrations])
 
 

@@ -12,17 +12,17 @@ import lightning
 import torch
 from torch.utils.data import DataLoader, SequentialSampler
 
-from vlcal.advantages import AdvantageEstimator
+from vlcal.advantages import ResponseAdvantage
 from vlcal.modules import ReinforcementModule
 from vlcal.policy import GroupEngine, LoRA, PolicySpec
-from vlcal.rewards import Reward
+from vlcal.rewards import Attempts, Reward
 from vlcal.text import Grammar
 from vlcal.training.learner import Update
 from vlcal.training.optimization import Optimization
 from vlcal.training.pipeline import Pipeline
 from vlcal.training.reader import ResponseReader
 from vlcal.training.sampling import Sampling
-from vlcal.types import Certainty, PromptBatch, Responses
+from vlcal.types import PromptBatch
 
 LONG = " and what is the first" * 6  # in questions that one of two ranks gets, so that it needs more passes
 BUDGET = 120  # tokens
@@ -31,8 +31,8 @@ BUDGET = 120  # tokens
 class EverySecond(Reward):
     """1 for every second completion of a group: something to learn, whatever a policy of random weights writes."""
 
-    def __call__(self, responses: Responses, certainty: Certainty, group_size: int) -> torch.Tensor:
-        return (torch.arange(len(responses)) % 2).float()
+    def __call__(self, attempts: Attempts) -> torch.Tensor:
+        return (torch.arange(len(attempts)) % 2).float()
 
 
 class Notes(lightning.Callback):
@@ -60,10 +60,10 @@ class Notes(lightning.Callback):
         torch.save({**noted, "weights": module.state_dict()}, folder / f"rank{trainer.global_rank}.pt")
 
 
-class Alternating(AdvantageEstimator):
+class Alternating(ResponseAdvantage):
     """For and against, by turns: something to learn from whatever was written."""
 
-    def __call__(self, rewards: torch.Tensor, group_size: int) -> torch.Tensor:
+    def of_responses(self, rewards: torch.Tensor, group_size: int) -> torch.Tensor:
         return torch.ones_like(rewards).where(torch.arange(len(rewards)) % 2 == 0, -1.0)
 
 

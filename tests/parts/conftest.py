@@ -8,9 +8,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlcal.types import Certainty, Responses, Rollouts, Spans
+from vlcal.rewards import Attempts
+from vlcal.types import Certainty, PromptBatch, Responses, Rollouts, Spans
 
 NAN = float("nan")
+
+
+def attempted(responses: Responses, certainty: Certainty, group_size: int) -> Attempts:
+    """Responses as a reward is given them: to `question 0` with the column source `table 0` the `text 0`, ..."""
+    rows, tokens = len(responses), certainty.token.shape[1]
+    numbers = [str(number) for number in range(rows // group_size)]
+    names = tuple(f"question {number}" for number in numbers)
+    extras = tuple({"source": f"table {number}"} for number in numbers)
+    prompts = PromptBatch(names, ((),) * len(names), names, names, extras)
+    written = torch.zeros(rows, tokens, dtype=torch.long)
+    texts = tuple(f"text {row}" for row in range(rows))
+    rollouts = Rollouts(written, written == 0, written.float(), texts, torch.zeros(rows, dtype=torch.bool), group_size)
+    return Attempts(prompts, rollouts, responses, certainty)
 
 
 @pytest.fixture

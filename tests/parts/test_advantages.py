@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from vlcal.advantages import (
-    AdvantageEstimator,
     GroupCentered,
     GroupStandardized,
     LeaveOneOut,
     NoBaseline,
+    ResponseAdvantage,
     UniformReweighter,
     VisualCertaintyReweighter,
 )
-from vlcal.types import Certainty, Responses
+from vlcal.types import Certainty, Responses, Rollouts
 
 GROUPED = [GroupStandardized(), GroupCentered(), LeaveOneOut()]
 VISION = [[True, True, True, False], [True, True, True, False]]
@@ -35,34 +35,39 @@ def seen(
 
 def test_worked_advantages() -> None:
     rewards = torch.tensor([1.0, 0.0, 4.0, 8.0])
-    torch.testing.assert_close(GroupCentered()(rewards, 2), torch.tensor([0.5, -0.5, -2.0, 2.0]))
-    torch.testing.assert_close(LeaveOneOut()(rewards, 2), torch.tensor([1.0, -1.0, -4.0, 4.0]))
+    torch.testing.assert_close(GroupCentered().of_responses(rewards, 2), torch.tensor([0.5, -0.5, -2.0, 2.0]))
+    torch.testing.assert_close(LeaveOneOut().of_responses(rewards, 2), torch.tensor([1.0, -1.0, -4.0, 4.0]))
     edge = math.sqrt(0.5)
     torch.testing.assert_close(
-        GroupStandardized()(rewards, 2), torch.tensor([edge, -edge, -edge, edge]), rtol=1e-5, atol=1e-5
+        GroupStandardized().of_responses(rewards, 2), torch.tensor([edge, -edge, -edge, edge]), rtol=1e-5, atol=1e-5
     )
-    assert NoBaseline()(rewards, 2).tolist() == rewards.tolist()
+    assert NoBaseline().of_responses(rewards, 2).tolist() == rewards.tolist()
 
 
 @pytest.mark.parametrize("estimator", GROUPED)
-def test_equal_rewards_give_zero_advantage(estimator: AdvantageEstimator) -> None:
-    assert estimator(torch.full((16,), 0.1), 8).tolist() == [0.0] * 16
+def test_equal_rewards_give_zero_advantage(estimator: ResponseAdvantage) -> None:
+    assert estimator.of_responses(torch.full((16,), 0.1), 8).tolist() == [0.0] * 16
 
 
 @pytest.mark.parametrize("estimator", GROUPED)
-def test_a_bonus_for_the_whole_group_changes_no_advantage(estimator: AdvantageEstimator) -> None:
+def test_a_bonus_for_the_whole_group_changes_no_advantage(estimator: ResponseAdvantage) -> None:
     rewards = torch.tensor([0.0, 1.0, 0.5, 0.25])
-    torch.testing.assert_close(estimator(rewards + 2.0, 4), estimator(rewards, 4))
+    torch.testing.assert_close(estimator.of_responses(rewards + 2.0, 4), estimator.of_responses(rewards, 4))
 
 
 @pytest.mark.parametrize("estimator", GROUPED)
-def test_a_lone_completion_is_refused(estimator: AdvantageEstimator) -> None:
+def test_a_lone_completion_is_refused(estimator: ResponseAdvantage) -> None:
     with pytest.raises(ValueError, match="`group_size` must be at least 2.*got 1"):
-        estimator(torch.tensor([1.0, 0.0]), 1)
+        estimator.of_responses(torch.tensor([1.0, 0.0]), 1)
 
 
 def test_no_baseline_takes_a_lone_completion() -> None:
-    assert NoBaseline()(torch.tensor([1.0, 0.0]), 1).tolist() == [1.0, 0.0]
+    assert NoBaseline().of_responses(torch.tensor([1.0, 0.0]), 1).tolist() == [1.0, 0.0]
+
+
+def test_every_token_has_the_advantage_of_its_response(make_rollouts: Callable[..., Rollouts]) -> None:
+    advantages = GroupCentered()(torch.tensor([1.0, 0.0]), make_rollouts(2, 3, 2))
+    assert advantages.tolist() == [[0.5] * 3, [-0.5] * 3]
 
 
 def test_a_negative_eps_is_refused() -> None:

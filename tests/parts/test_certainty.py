@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -125,43 +125,57 @@ def test_estimators_refuse_an_eps_of_zero_and_a_value_that_is_no_certainty() -> 
         ConstantCertainty(2.0)
 
 
+def grouped(size: int, rows: int, counterfactual: Sequence[int] = ()) -> Rollouts:
+    """Rollouts of which only the groups matter, some of them counterfactual."""
+    tokens, nowhere = torch.zeros(rows, 1, dtype=torch.long), torch.zeros(rows, dtype=torch.bool)
+    apart = nowhere.clone()
+    apart[list(counterfactual)] = True
+    return Rollouts(tokens, tokens == 0, tokens.float(), ("",) * rows, nowhere, size, counterfactual=apart)
+
+
 def test_the_batch_labeler_compares_all_and_the_group_labeler_only_siblings() -> None:
     score = torch.tensor([0.0, 2.0, 10.0, 12.0])
     edges = torch.tensor([-1.0, 1.0]).sigmoid()
-    torch.testing.assert_close(GroupLabeler()(score, 2), edges.repeat(2))
-    batch = BatchLabeler()(score, 2)
+    torch.testing.assert_close(GroupLabeler()(score, grouped(2, 4)), edges.repeat(2))
+    batch = BatchLabeler()(score, grouped(2, 4))
     assert batch.tolist() == sorted(batch.tolist())
     assert float(batch[1]) < 0.5 < float(batch[2])
 
 
 @pytest.mark.parametrize("labeler", [BatchLabeler(), GroupLabeler(), WindowLabeler()])
 def test_an_absent_score_stays_absent_and_moves_no_other(labeler: SoftLabeler) -> None:
-    labels = labeler(torch.tensor([0.0, NAN, 2.0, NAN]), 4)
+    labels = labeler(torch.tensor([0.0, NAN, 2.0, NAN]), grouped(4, 4))
     torch.testing.assert_close(labels, torch.tensor([-1.0, NAN, 1.0, NAN]).sigmoid(), equal_nan=True)
 
 
 @pytest.mark.parametrize("labeler", [BatchLabeler(), GroupLabeler(), WindowLabeler()])
+def test_a_counterfactual_score_is_labelled_by_the_mean_and_the_deviation_of_the_others(labeler: SoftLabeler) -> None:
+    labels = labeler(torch.tensor([0.0, 2.0, 5.0]), grouped(3, 3, counterfactual=[2]))
+    torch.testing.assert_close(labels, torch.tensor([-1.0, 1.0, 4.0]).sigmoid())
+
+
+@pytest.mark.parametrize("labeler", [BatchLabeler(), GroupLabeler(), WindowLabeler()])
 def test_equal_scores_are_labelled_one_half(labeler: SoftLabeler) -> None:
-    assert labeler(torch.full((8,), 0.1), 8).tolist() == [0.5] * 8
+    assert labeler(torch.full((8,), 0.1), grouped(8, 8)).tolist() == [0.5] * 8
 
 
 def test_the_window_remembers_earlier_scores_and_forgets_the_oldest() -> None:
     labeler = WindowLabeler(size=4)
-    labeler(torch.tensor([50.0, 0.0, 0.0]), 1)
-    labels = labeler(torch.tensor([2.0, 2.0]), 1)  # the window now holds 0, 0, 2, 2
+    labeler(torch.tensor([50.0, 0.0, 0.0]), grouped(1, 3))
+    labels = labeler(torch.tensor([2.0, 2.0]), grouped(1, 2))  # the window now holds 0, 0, 2, 2
     torch.testing.assert_close(labels, torch.tensor([1.0, 1.0]).sigmoid())
 
 
 def test_a_restored_window_continues_as_if_never_interrupted() -> None:
     labeler, restored = WindowLabeler(size=8), WindowLabeler(size=8)
-    labeler(torch.tensor([1.0, 2.0, NAN, 4.0]), 4)
+    labeler(torch.tensor([1.0, 2.0, NAN, 4.0]), grouped(4, 4))
     restored.load_state_dict(labeler.state_dict())
     later = torch.tensor([0.3, 0.7])
-    assert torch.equal(labeler(later, 2), restored(later, 2))
+    assert torch.equal(labeler(later, grouped(2, 2)), restored(later, grouped(2, 2)))
 
 
 def test_an_empty_window_labels_nothing() -> None:
-    assert WindowLabeler()(torch.tensor([NAN, NAN]), 2).isnan().all()
+    assert WindowLabeler()(torch.tensor([NAN, NAN]), grouped(2, 2)).isnan().all()
 
 
 def test_a_window_of_one_is_refused() -> None:

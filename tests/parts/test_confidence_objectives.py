@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from vlcal.objectives import ConfidenceObjective, ExpectedScore, SampledConfidence
+from vlcal.objectives import ConfidenceObjective, DistilledCertainty, ExpectedScore, SampledConfidence
 from vlcal.scores import Brier, HarmonicMean, LogScore
-from vlcal.types import Certainty, PolicyUpdate, Responses
+from vlcal.types import Certainty, PolicyUpdate, Responses, Spans
 
 NAN = float("nan")
 LEVELS = torch.linspace(0.0, 1.0, 11)
@@ -42,14 +43,17 @@ def certain_of(visual: int, reasoning: int) -> Tensor:
 
 
 def test_two_levels_by_hand(make_responses: MakeResponses, make_certainty: MakeCertainty) -> None:
-    """Levels 0 and 1, each half likely: the overall confidence is 1 in one pair out of four, else 0."""
-    log_probs = torch.full((1, 2, 2), math.log(0.5))
+    """Levels 0 and 1, each half likely: behind a 1 half of the overall confidences are 1, behind a 0 none."""
+    log_probs = torch.full((2, 2, 2), math.log(0.5))
     levels, overall = torch.tensor([0.0, 1.0]), torch.tensor([[0.0, 0.0], [0.0, 1.0]])
-    update = applied(ExpectedScore(), log_probs, levels, overall, make_responses([0.5]), make_certainty([0.25]))
+    certainty = replace(make_certainty([0.25] * 2), reasoning=torch.tensor([NAN, 1.0]))
+    objective = ExpectedScore(reasoning_weight=3.0)
+    update = applied(objective, log_probs, levels, overall, make_responses([0.0, 1.0]), certainty)
     visual = 0.5 * 0.25**2 + 0.5 * 0.75**2
-    assert update.stats["expected_calibration"] == pytest.approx(0.75)
+    assert update.stats["expected_calibration"] == pytest.approx((1.0 + 0.5) / 2)
     assert update.stats["expected_visual"] == pytest.approx(visual)
-    assert float(update.loss) == pytest.approx(2.0 * 0.75 + 0.4 * visual)
+    assert update.stats["expected_reasoning"] == pytest.approx(0.5)
+    assert float(update.loss) == pytest.approx(2.0 * 0.75 + 0.4 * visual + 3.0 * 0.5)
     assert update.stats["visual_level_entropy"] == pytest.approx(math.log(2.0))
 
 
@@ -63,36 +67,79 @@ def test_all_probability_on_one_pair_gives_the_score_of_that_pair(
     assert float(update.loss) == pytest.approx(-math.log(0.4), rel=1e-5)
 
 
-def test_the_expected_loss_is_the_mean_of_the_losses_of_sampled_pairs(
-    make_responses: MakeResponses, make_certainty: MakeCertainty
-) -> None:
-    log_probs = level_log_probs(1)
-    pairs = torch.multinomial(log_probs[0].exp(), 40_000, replacement=True, generator=torch.Generator().manual_seed(1))
-    visual, reasoning = LEVELS[pairs[0]], LEVELS[pairs[1]]
-    sampled = 2.0 * (HarmonicMean()(visual, reasoning) - 1.0) ** 2 + 0.4 * (visual - 0.3) ** 2
-    update = applied(ExpectedScore(), log_probs, LEVELS, OVERALL, make_responses([0.5]), make_certainty([0.3]))
-    assert float(update.loss) == pytest.approx(float(sampled.mean()), abs=0.02)
+def enumerated(logits: Tensor, conditional: Tensor, objective: ExpectedScore) -> tuple[Tensor, Tensor, float]:
+    """The objective's gradient on p(v) and on p(r | v), and its value, in expectation over the sampled v.
 
-
-def test_its_gradient_is_the_mean_policy_gradient_of_the_sampled_scores(
-    make_responses: MakeResponses, make_certainty: MakeCertainty
-) -> None:
-    """Score-function estimate, with the expectation as its baseline, against the exact gradient on the logits."""
-    logits = (0.5 * torch.randn(1, 2, 4, generator=torch.Generator().manual_seed(3))).requires_grad_()
-    levels, rng = torch.linspace(0.0, 1.0, 4), torch.Generator().manual_seed(4)
+    Args:
+        logits: Of the visual levels.
+        conditional: Of the reasoning levels behind each visual level.
+    """
+    count = len(logits)
+    levels, probs = torch.linspace(0.0, 1.0, count), logits.detach().softmax(-1)
     overall = HarmonicMean()(levels[:, None], levels[None, :])
-    update = applied(
-        ExpectedScore(), logits.log_softmax(-1), levels, overall, make_responses([0.5]), make_certainty([0.3])
-    )
-    (exact,) = torch.autograd.grad(update.loss, logits)
-    pairs = torch.multinomial(logits[0].softmax(-1).detach(), 200_000, replacement=True, generator=rng)
-    visual, reasoning = levels[pairs[0]], levels[pairs[1]]
-    scores = 2.0 * (HarmonicMean()(visual, reasoning) - 1.0) ** 2 + 0.4 * (visual - 0.3) ** 2 - update.loss.detach()
-    log_probs = logits.log_softmax(-1)[0]
-    surrogate = (scores * (log_probs[0, pairs[0]] + log_probs[1, pairs[1]])).mean()
-    (sampled,) = torch.autograd.grad(surrogate, logits)
-    torch.testing.assert_close(sampled, exact, rtol=0, atol=0.01)
-    assert float(exact.abs().max()) > 0.05
+    loss, row = torch.zeros(()), torch.tensor([0.3])
+    for sampled in range(count):
+        log_probs = torch.stack([logits, conditional[sampled]])[None].log_softmax(-1)
+        said = responses_of(levels[sampled : sampled + 1])
+        certainty = Certainty(torch.full((1, 4), 0.5), row, row)
+        loss = loss + probs[sampled] * applied(objective, log_probs, levels, overall, said, certainty).loss
+    visual, reasoning = torch.autograd.grad(loss, [logits, conditional])
+    return visual, reasoning, float(loss.detach())
+
+
+def responses_of(visual: Tensor) -> Responses:
+    """One right response that states a visual confidence."""
+    nowhere, one = torch.zeros(1, 4, dtype=torch.bool), torch.ones(1)
+    return Responses(("7",), one.bool(), one, visual, visual, visual, one, one, Spans(*[nowhere] * 5))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("spread", [0.0, 2.0], ids=["r ignores v", "r answers to v"])
+def test_value_and_gradient_are_those_of_the_expectation_over_every_pair_of_levels(seed: int, spread: float) -> None:
+    """By enumeration: the sampled v takes every value with its probability."""
+    rng = torch.Generator().manual_seed(seed)
+    logits = torch.randn(5, generator=rng).requires_grad_()
+    conditional = (torch.randn(5, generator=rng) + spread * torch.randn(5, 5, generator=rng)).requires_grad_()
+    levels = torch.linspace(0.0, 1.0, 5)
+    scores = 2.0 * (HarmonicMean()(levels[:, None], levels[None, :]) - 1.0) ** 2 + 0.4 * (levels[:, None] - 0.3) ** 2
+    truth = (logits.softmax(-1)[:, None] * conditional.softmax(-1) * scores).sum()
+    exact = torch.autograd.grad(truth, [logits, conditional])
+
+    visual, reasoning, value = enumerated(logits, conditional, ExpectedScore())
+
+    torch.testing.assert_close(visual, exact[0], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(reasoning, exact[1], rtol=1e-4, atol=1e-6)
+    assert value == pytest.approx(float(truth.detach()), rel=1e-5)
+    assert visual.norm() > 0.01 and reasoning.norm() > 0.001
+
+
+def test_the_reasoning_confidence_is_taught_beside_the_visual_one_that_was_stated(
+    make_responses: MakeResponses,
+) -> None:
+    """Half of the answers are right, and the overall confidence is .5 near level 7 beside .4 and near 3 beside 1.
+
+    A harmonic mean of exactly a half needs 2/3 beside .4 and 1/3 beside 1.
+    """
+    for stated, best in ((0.4, 7), (1.0, 3)):
+        log_probs = torch.zeros(2, 2, 11, requires_grad=True)
+        said = make_responses([stated] * 2, correct=[0.0, 1.0])
+        label = torch.full((2,), NAN)
+        certainty = Certainty(torch.full((2, 4), 0.5), label, label)
+        loss = applied(ExpectedScore(), log_probs.log_softmax(-1), LEVELS, OVERALL, said, certainty).loss
+        (gradient,) = torch.autograd.grad(loss, log_probs)
+        assert int(gradient.sum(0)[1].argmin()) == best
+
+
+def test_a_label_of_the_reasoning_confidence_moves_that_confidence_alone(
+    make_responses: MakeResponses, make_certainty: MakeCertainty
+) -> None:
+    logits = torch.zeros(1, 2, 11, requires_grad=True)
+    objective = ExpectedScore(calibration_weight=0.0, visual_weight=0.0, reasoning_weight=1.0)
+    certainty = replace(make_certainty([0.5]), reasoning=torch.tensor([0.8]))
+    loss = applied(objective, logits.log_softmax(-1), LEVELS, OVERALL, make_responses([0.5]), certainty).loss
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert gradient[0, 0].abs().max() < 1e-6 < gradient[0, 1].abs().max()
+    assert int(gradient[0, 1].argmin()) == 8
 
 
 def test_the_best_pair_of_levels_states_the_true_rates(
@@ -102,11 +149,16 @@ def test_the_best_pair_of_levels_states_the_true_rates(
 
     The loss is linear in each distribution, so that no mixture of levels is better than the best pair.
     """
-    responses, certainty = make_responses([0.5] * 4, correct=[1.0, 1.0, 1.0, 0.0]), make_certainty([0.6] * 4)
+    certainty = make_certainty([0.6] * 4)
     losses = {
         (visual, reasoning): float(
             applied(
-                ExpectedScore(), certain_of(visual, reasoning).expand(4, 2, 11), LEVELS, OVERALL, responses, certainty
+                ExpectedScore(),
+                certain_of(visual, reasoning).expand(4, 2, 11),
+                LEVELS,
+                OVERALL,
+                make_responses([float(LEVELS[visual])] * 4, correct=[1.0, 1.0, 1.0, 0.0]),
+                certainty,
             ).loss
         )
         for visual in range(11)
@@ -170,16 +222,16 @@ def test_the_visual_term_is_a_mean_over_the_responses_with_a_label(
         objective, log_probs[labelled], LEVELS, OVERALL, make_responses([0.5] * 2), make_certainty([0.2, 0.9])
     )
     (gradient,), (alone,) = (torch.autograd.grad(one.loss, log_probs) for one in (joint, apart))
-    assert objective.counts(responses, certainty) == (4, 2)
+    assert objective.counts(responses, certainty) == (4, 2, 0)
     torch.testing.assert_close(gradient, alone)
     assert not gradient[[1, 3]].any() and gradient[labelled].any()
 
 
 def test_a_level_at_minus_infinity_makes_no_nan(make_responses: MakeResponses, make_certainty: MakeCertainty) -> None:
     log_probs = certain_of(5, 5).requires_grad_()
-    update = applied(
-        ExpectedScore(calibration=LogScore()), log_probs, LEVELS, OVERALL, make_responses([0.5]), make_certainty([0.5])
-    )
+    certainty = replace(make_certainty([0.5]), reasoning=torch.tensor([0.5]))
+    objective = ExpectedScore(calibration=LogScore(), reasoning_weight=1.0)
+    update = applied(objective, log_probs, LEVELS, OVERALL, make_responses([0.5]), certainty)
     update.loss.backward()
     assert log_probs.grad is not None
     assert log_probs.grad.isfinite().all()
@@ -238,3 +290,40 @@ def test_log_probs_that_do_not_fit_the_levels_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"`level_log_probs` must be \(N, 2, L\) with L = 11"):
         ExpectedScore()(torch.zeros(1, 3, 11), LEVELS, OVERALL, make_responses([0.5]), make_certainty([0.5]))
+
+
+def test_a_distilled_label_is_the_cross_entropy_of_the_levels_next_to_it(
+    make_responses: MakeResponses, make_certainty: MakeCertainty
+) -> None:
+    """Label .25 lies between levels 0 and .5, in halves; a row without a label has no term."""
+    log_probs = torch.tensor([[[0.5, 0.25, 0.25]] * 2] * 2).log()
+    levels = torch.tensor([0.0, 0.5, 1.0])
+    certainty = replace(make_certainty([0.25, NAN]), reasoning=torch.tensor([1.0, NAN]))
+    objective = DistilledCertainty(visual_weight=2.0, reasoning_weight=1.0)
+
+    update = applied(objective, log_probs, levels, levels[:, None] * levels, make_responses([0.5, 0.5]), certainty)
+
+    visual, reasoning = 0.5 * math.log(2.0) + 0.5 * math.log(4.0), math.log(4.0)
+    assert float(update.loss) == pytest.approx(2.0 * visual + reasoning, rel=1e-5)
+
+
+def test_distillation_ends_at_the_distribution_of_the_labels_and_an_expected_score_at_one_level(
+    make_responses: MakeResponses, make_certainty: MakeCertainty
+) -> None:
+    """Two responses that look alike, with labels 0 and 1: the mean level is .5 in both, by two levels or by one."""
+    means, entropies = [], []
+    for objective in (DistilledCertainty(), ExpectedScore(calibration_weight=0.0, visual_weight=1.0)):
+        logits = torch.zeros(11, requires_grad=True)
+        optimizer = torch.optim.Adam([logits], lr=0.1)
+        for _ in range(400):
+            log_probs = logits.log_softmax(-1).expand(2, 2, 11)
+            optimizer.zero_grad()
+            applied(
+                objective, log_probs, LEVELS, OVERALL, make_responses([0.5, 0.5]), make_certainty([0.0, 1.0])
+            ).loss.backward()
+            optimizer.step()
+        probs = logits.detach().softmax(-1)
+        means.append(float((probs * LEVELS).sum()))
+        entropies.append(float(torch.special.entr(probs).sum()))
+    assert means == pytest.approx([0.5, 0.5], abs=0.01)
+    assert entropies[0] == pytest.approx(math.log(2.0), abs=0.05) and entropies[1] < 0.05

@@ -92,7 +92,7 @@ def test_chosen_blocks_of_the_language_model_run_twice_and_the_tower_once(
     policy.score(Continuations.of(policy.encode(mixed, grammar), *completions))[0].sum().backward()
 
     once = len(blocks[1])
-    assert [len(each) for each in blocks] == [2 * once, once, once, 2 * once, once, once]
+    assert [len(each) for each in blocks] == [2 * once, once, once, 2 * once, once, once, 2 * once, once]
     assert len(tower) == 1
 
 

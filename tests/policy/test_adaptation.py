@@ -55,7 +55,7 @@ def test_adapters_sit_on_every_linear_layer_of_the_language_model_and_nowhere_el
     names = learning(policy)
 
     # Six layers of seven linear ones: query, key, value, output, gate, up, down; two matrices each.
-    assert len(names) == 6 * 7 * 2
+    assert len(names) == 8 * 7 * 2
     assert all(name.startswith("model.language_model.layers.") and "lora_" in name for name in names)
 
 

@@ -45,7 +45,7 @@ def test_all_linear_layers_of_the_language_model_are_quantised_and_nothing_else(
 
     layers = quantised(policy)
 
-    assert len(layers) == 6 * 7  # six layers: query, key, value, output, gate, up, down
+    assert len(layers) == 8 * 7  # eight layers: query, key, value, output, gate, up, down
     assert all(name.startswith("model.language_model.layers.") for name in layers)
     assert all(layer.weight.quant_state.nested and layer.weight.quant_type == "nf4" for layer in layers.values())
 

@@ -42,10 +42,17 @@ class Witness(RolloutEngine):
         self.shown: list[EncodedPrompts] = []
         self.seeds: list[list[int]] = []
 
-    def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seeds: Sequence[int]) -> Rollouts:
+    def sample(
+        self,
+        policy: Policy,
+        encoded: EncodedPrompts,
+        group_size: int,
+        seeds: Sequence[int],
+        starts: Sequence[Sequence[int]] | None = None,
+    ) -> Rollouts:
         self.shown.append(encoded)
         self.seeds.append(list(seeds))
-        return self.engine.sample(policy, encoded, group_size, seeds)
+        return self.engine.sample(policy, encoded, group_size, seeds, starts)
 
 
 def test_a_removed_image_is_not_passed_at_all(

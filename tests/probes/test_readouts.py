@@ -14,6 +14,8 @@ from vlcal.probes import (
     AnswerLikelihood,
     ExpectedLevel,
     MeasuredCertainty,
+    ReadingLikelihood,
+    ResponseLikelihood,
     SelfConsistency,
     SequenceLikelihood,
     StatedLevel,
@@ -174,3 +176,34 @@ def test_self_consistency_is_the_share_of_further_samples_that_agree(
 def test_self_consistency_needs_a_sample() -> None:
     with pytest.raises(ValueError, match="`samples` must be at least 1, or nothing is compared; got 0"):
         SelfConsistency(0)
+
+
+def test_the_ceiling_is_the_product_of_the_token_probabilities_at_temperature_1(
+    make_study: MakeStudy, scenes: Scenes, respond: Respond
+) -> None:
+    prompts = scenes(2)
+    texts = respond(prompts, offsets=(0,))
+    texts[1] = "no idea"
+    study = make_study(prompts, texts)
+    spans, log_probs = study.assessment.responses.spans, study.assessment.evidence.log_probs
+
+    ceiling = ResponseLikelihood()(study)
+
+    seen = log_probs[0][spans.vision[0]].sum().exp()
+    concluded = log_probs[0][spans.reasoning[0] | spans.answer[0]].sum().exp()
+    torch.testing.assert_close(ceiling["visual"][0], seen)
+    torch.testing.assert_close(ceiling["reasoning"][0], concluded)
+    torch.testing.assert_close(ceiling["overall"][0], seen * concluded)
+    assert all(values.isnan().tolist() == [False, True] for values in ceiling.values())
+
+
+def test_the_likelihood_of_a_reading_does_not_depend_on_the_temperature_of_the_sampling(
+    make_study: MakeStudy, scenes: Scenes, respond: Respond
+) -> None:
+    prompts = scenes(2)
+    study = make_study(prompts, respond(prompts))
+    at_1 = ReadingLikelihood()(study)["visual"]
+    study.engine.temperature = 0.5
+    study.assessment.evidence.log_probs.mul_(3)  # of another temperature: not to be used
+
+    torch.testing.assert_close(ReadingLikelihood()(study)["visual"], at_1)

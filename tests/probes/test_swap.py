@@ -122,3 +122,14 @@ def test_the_summary_counts_who_took_no_notice() -> None:
 def test_a_swap_without_a_part_cannot_be_made() -> None:
     with pytest.raises(TypeError, match="abstract"):
         SwappedPart()  # type: ignore[abstract]
+
+
+def test_a_divergence_of_a_tenth_is_a_distance_of_316_thousandths() -> None:
+    distance = torch.tensor([0.1**0.5, NAN])
+    columns = {f"{name} distance": distance for name in ("visual", "reasoning")}
+    others = ("mass before", "mass after", *(f"change in {kind}" for kind in ("overall", "visual", "reasoning")))
+
+    summary = SwappedVision().summarize({**columns, **dict.fromkeys(others, distance)})
+
+    assert summary["distance"]["visual"] == pytest.approx(0.316228)
+    assert summary["divergence"]["visual"] == pytest.approx(0.1)

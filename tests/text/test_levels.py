@@ -46,6 +46,21 @@ def test_a_level_is_the_token_that_a_response_states_it_with(kind: str) -> None:
         assert stated == [[expected[0][level]], [expected[1][9 - level]]]
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "WordPiece"])
+def test_a_level_below_zero_is_stated_like_any_other_and_refused_where_it_must_be_one_token(kind: str) -> None:
+    tokenizer, grammar = KINDS[kind](), Grammar(levels=(-1, 5))
+
+    ids = tokenizer.encode(grammar.render("a", "b", "c", "d", -1, 5))
+    text, offsets = token_offsets(tokenizer, ids)
+    said = parse(text, grammar)
+    stated = token_masks(offsets, said.spans, len(ids))["visual_confidence"].nonzero()[:, 0].tolist()
+
+    assert (said.visual_confidence, said.reasoning_confidence, said.well_formed) == (0.0, 1.0, True)
+    assert tuple(ids[place] for place in stated) == spelled_levels(tokenizer, grammar, "visual_confidence")[0]
+    with pytest.raises(ValueError, match=r"one token each .* splits \[-1\]"):
+        level_tokens(tokenizer, grammar)
+
+
 @pytest.mark.parametrize("kind", ["SentencePiece BPE", "SentencePiece unigram"])
 def test_a_space_in_front_of_every_text_is_no_part_of_a_level(kind: str) -> None:
     tokenizer = KINDS[kind]()

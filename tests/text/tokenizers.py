@@ -5,7 +5,7 @@ from __future__ import annotations
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789<>/_{}+=\\"
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789<>/_{}+-=\\"
 
 
 def byte_level(*merges: tuple[str, str], added: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:

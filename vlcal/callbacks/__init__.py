@@ -11,6 +11,7 @@ from vlcal.callbacks.progress_bar import ProgressBar
 from vlcal.callbacks.reliability_diagram import ReliabilityDiagram
 from vlcal.callbacks.schedules import MixtureSchedule, RewardWeightSchedule, ReweightingSchedule, StrengthSchedule
 from vlcal.callbacks.study_writer import ProbeWriter, ReadoutWriter, StudyWriter
+from vlcal.callbacks.throughput import Throughput
 from vlcal.callbacks.use_part import UsePart
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "ReweightingSchedule",
     "StrengthSchedule",
     "StudyWriter",
+    "Throughput",
     "UsePart",
 ]

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from vlcal.callbacks.observer import Observer
 from vlcal.errors import UserError
-from vlcal.evaluation.metrics import LeastSure, auroc
+from vlcal.evaluation.metrics import Ranked, auroc
 from vlcal.evaluation.metrics.training import Outcomes
 from vlcal.types import Assessment
 
@@ -20,8 +20,8 @@ class CertaintyMonitor(Observer):
     """Logs the AUROC of the measured certainty against correctness and, where it is known, correct perception.
 
     In training over the latest responses, in evaluation over all. Nothing is logged while all are right or all are
-    wrong. The score is the one before normalisation, so that steps can be compared; a response without one counts as
-    the least sure.
+    wrong. The score is the one before normalisation, so that steps can be compared; a response without one,
+    which has no visual evidence, is left out.
 
     Args:
         window: Latest responses of a training metric, in whole batches: at least this many, once there are as many.
@@ -77,7 +77,7 @@ class CertaintyMonitor(Observer):
 def certainty_metrics(outcomes: Outcomes, stage: str) -> dict[str, float]:
     """The AUROCs that are defined, by their names in the log."""
     metrics = {
-        f"{stage}/certainty/auroc_correct": auroc(outcomes.certainty, outcomes.correct, LeastSure()),
-        f"{stage}/certainty/auroc_read_right": auroc(outcomes.certainty, outcomes.perception_correct, LeastSure()),
+        f"{stage}/certainty/auroc_correct": auroc(outcomes.certainty, outcomes.correct, Ranked()),
+        f"{stage}/certainty/auroc_read_right": auroc(outcomes.certainty, outcomes.perception_correct, Ranked()),
     }
     return {name: value for name, value in metrics.items() if not math.isnan(value)}

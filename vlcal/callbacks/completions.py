@@ -8,10 +8,12 @@ from typing import Any
 
 from vlcal.text.spans import Tokenizer, token_offsets
 from vlcal.types import Assessment, Extras
+from vlcal.verifiers import NoVerifier
 
 Row = dict[str, Any]
 
 COLUMNS = ("correct", "visual", "reasoning", "overall", "perception_correct", "reasoning_correct", "certainty")
+JUDGED = {"correct", "reward"}  # what an unanswered row has none of
 ABSENT = "–"
 # Every character that markdown or HTML could take for markup: TensorBoard would drop `<think>`.
 _MARKUP = str.maketrans({mark: f"&#{ord(mark)};" for mark in "&<>\"'\\`*_{}[]()#+-.!|~$"} | {"\n": "<br>", "\r": " "})
@@ -36,6 +38,7 @@ def completion_rows(assessment: Assessment) -> list[Row]:
     rows = []
     for row, text in enumerate(rollouts.texts):
         prompt = row // rollouts.group_size
+        judged = not isinstance(prompts.verifiers[prompt], NoVerifier)
         rows.append(
             {
                 "id": prompts.ids[prompt],
@@ -47,8 +50,8 @@ def completion_rows(assessment: Assessment) -> list[Row]:
                 "answer": said.answers[row],
                 "well_formed": bool(said.well_formed[row]),
                 "truncated": bool(rollouts.truncated[row]),
-                **{name: values[row] for name, values in columns.items()},
-                "rewards": {name: values[row] for name, values in terms.items()},
+                **{name: values[row] if judged or name not in JUDGED else None for name, values in columns.items()},
+                "rewards": {name: values[row] if judged else None for name, values in terms.items()},
                 "clearness": _number(float(prompts.extras[prompt].get("clearness", math.nan))),
             }
         )

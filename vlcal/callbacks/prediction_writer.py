@@ -6,11 +6,12 @@ import hashlib
 import io
 import json
 import re
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from vlcal.errors import UserError
 from vlcal.files import AtomicFile, write_whole
 from vlcal.types import Assessment, PromptBatch
 
+PREDICTIONS = "predictions"
 _OWN_IMAGE = re.compile(r"[0-9a-f]{20}\.png")
 
 
@@ -28,10 +30,13 @@ class PredictionWriter(Observer):
 
     What is absent or unknown is null. The images of the prompts go as PNG into the folder `NAME.images` beside the
     file, equal ones once, and the rows name them relative to the file. The file appears when it is complete, in place
-    of that of an earlier evaluation, whose other images go then.
+    of that of an earlier evaluation, whose other images go then. A prediction is written once and takes no file's
+    place: it goes beside the evaluations, into predictions.jsonl or the first of predictions-2.jsonl, ... that is not
+    there yet; where a run has several writers, into the file of the last, which must be new.
 
     Args:
-        path: The file. On several ranks each writes its own share, from the second rank on as `NAME.1.jsonl`, ...
+        path: The file of an evaluation. On several ranks each writes its own share, from the second rank on as
+            `NAME.1.jsonl`, ...
         image_side: Longest side of a kept image in pixels; a larger image is scaled down to it. 0 keeps no image.
     """
 
@@ -50,8 +55,18 @@ class PredictionWriter(Observer):
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._open(trainer)
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse to write a prediction over a file before anything is answered."""
+        writers = _writers(trainer)
+        if stage == "predict" and len(writers) > 1 and writers[-1] is self and self.path.exists():
+            raise UserError(f"`path` must be new, since a prediction takes no file's place; {self.path} is there.")
+
     def on_predict_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._open(trainer)
+        *others, last = _writers(trainer)
+        if last is not self:
+            return
+        own = self.path if others else self._new_name()
+        self._open(trainer, trainer.strategy.broadcast(own))  # before any rank writes, and the same for all
 
     def observe(self, trainer: Trainer, pl_module: LightningModule, assessment: Assessment, stage: str) -> None:
         if self._file is None or self._images is None:
@@ -79,8 +94,12 @@ class PredictionWriter(Observer):
             self._file = None
             self._images.discard()
 
-    def _open(self, trainer: Trainer) -> None:
-        own = self._own(trainer)
+    def _new_name(self) -> Path:
+        names = (f"{PREDICTIONS}{'' if number == 1 else f'-{number}'}.jsonl" for number in count(1))
+        return next(path for path in map(self.path.with_name, names) if not path.exists())
+
+    def _open(self, trainer: Trainer, path: Path | None = None) -> None:
+        own = _of_rank(path or self.path, trainer.global_rank)
         self._file = AtomicFile(own)
         self._images = _ImageFolder(own.with_name(f"{own.stem}.images"), self.image_side)
 
@@ -90,9 +109,15 @@ class PredictionWriter(Observer):
             self._file = None
             self._images.forget_others()
 
-    def _own(self, trainer: Trainer) -> Path:
-        rank = trainer.global_rank
-        return self.path if rank == 0 else self.path.with_suffix(f".{rank}{self.path.suffix}")
+
+def _writers(trainer: Trainer) -> list[PredictionWriter]:
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return [each for each in callbacks if isinstance(each, PredictionWriter)]
+
+
+def _of_rank(path: Path, rank: int) -> Path:
+    """The file of a rank."""
+    return path if rank == 0 else path.with_suffix(f".{rank}{path.suffix}")
 
 
 class _ImageFolder:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vlcal.callbacks.observer import Observer
 from vlcal.errors import UserError
-from vlcal.evaluation.metrics import auroc
+from vlcal.evaluation.metrics import auroc, within_auroc
 from vlcal.evaluation.metrics.training import TRUTHS
 from vlcal.files import write_whole
 from vlcal.modules import ReinforcementModule
@@ -48,6 +48,10 @@ class StudyWriter(Observer):
     @abstractmethod
     def written(self, ids: list[str], columns: Mapping[str, Tensor]) -> str:
         """The content of the file, from the columns of all responses."""
+
+    @abstractmethod
+    def figures(self, columns: Mapping[str, Tensor]) -> dict[str, float]:
+        """What is logged, by name behind the stage, from the columns of all responses."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse, before anything heavy is done, a module that has no policy to ask.
@@ -94,9 +98,11 @@ class StudyWriter(Observer):
         self._forget()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._log(pl_module, "val")
         self._publish(trainer)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._log(pl_module, "test")
         self._publish(trainer)
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -109,6 +115,11 @@ class StudyWriter(Observer):
     def _forget(self) -> None:
         self._columns.clear()
         self._ids.clear()
+
+    def _log(self, pl_module: LightningModule, stage: str) -> None:
+        if self._ids:
+            figures = self.figures({name: torch.cat(parts) for name, parts in self._columns.items()})
+            pl_module.log_dict({f"{stage}/{name}": value for name, value in figures.items()})
 
     def _publish(self, trainer: Trainer) -> None:
         if not self._ids:
@@ -141,12 +152,24 @@ class ProbeWriter(StudyWriter):
         return {f"{name}/{column}": values for name, columns in results.items() for column, values in columns.items()}
 
     def written(self, ids: list[str], columns: Mapping[str, Tensor]) -> str:
+        return json.dumps(self.summaries(columns), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def figures(self, columns: Mapping[str, Tensor]) -> dict[str, float]:
+        return {
+            f"probe/{name}/{figure}": value
+            for name, summary in self.summaries(columns).items()
+            for figure, value in summary.items()
+            if isinstance(value, float)
+        }
+
+    def summaries(self, columns: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The summary of each probe over all responses."""
         summaries: dict[str, Any] = {}
         for name, probe in self.probes.items():
             start = f"{name}/"
             own = {key.removeprefix(start): values for key, values in columns.items() if key.startswith(start)}
             summaries[name] = probe.summarize(own)
-        return json.dumps(summaries, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return summaries
 
 
 class ReadoutWriter(StudyWriter):
@@ -154,7 +177,7 @@ class ReadoutWriter(StudyWriter):
 
     A line holds id, correct, perception_correct, reasoning_correct, and NAME_KIND for each readout and kind of
     confidence, null where there is none: `vlcal score` takes the file with `--confidence NAME_overall`. The AUROC of
-    each is logged, and is that of `vlcal score` for the same file.
+    each, over all and within prompts, is logged, and is that of `vlcal score` for the same file.
 
     Args:
         path: The JSON Lines file.
@@ -180,22 +203,15 @@ class ReadoutWriter(StudyWriter):
             lines.append(json.dumps({"id": name, **known}, ensure_ascii=False, allow_nan=False) + "\n")
         return "".join(lines)
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._log(pl_module, "val")
-        super().on_validation_epoch_end(trainer, pl_module)
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._log(pl_module, "test")
-        super().on_test_epoch_end(trainer, pl_module)
-
-    def _log(self, pl_module: LightningModule, stage: str) -> None:
-        columns = {name: _decimals(torch.cat(parts)) for name, parts in self._columns.items()}
+    def figures(self, columns: Mapping[str, Tensor]) -> dict[str, float]:
+        rows = {name: _decimals(values) for name, values in columns.items()}
         metrics = {}
-        for name, values in columns.items():
-            truth = columns.get(TRUTHS.get(name.rpartition("_")[2], ""))
+        for name, values in rows.items():
+            truth = rows.get(TRUTHS.get(name.rpartition("_")[2], ""))
             if truth is not None:
-                metrics[f"{stage}/readout/{name}/auroc"] = auroc(values, truth)
-        pl_module.log_dict({name: value for name, value in metrics.items() if not math.isnan(value)})
+                metrics[f"readout/{name}/auroc"] = auroc(values, truth)
+                metrics[f"readout/{name}/within_auroc"] = within_auroc(values, truth, question=self._ids)
+        return {name: value for name, value in metrics.items() if not math.isnan(value)}
 
 
 def _decimals(values: Tensor) -> list[float]:

@@ -19,6 +19,8 @@ class CertaintyEstimator(ABC):
     of the image goes into them, and no gradient passes through them. A member that remembers something between steps is
     `Stateful`.
 
+    A counterfactual completion is labelled like the others and changes no score and no label of theirs.
+
     No image is no visual evidence: a response with nothing to perturb has no score and no label (NaN), and changes no
     score and no label of others.
     """

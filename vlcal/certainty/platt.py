@@ -29,8 +29,9 @@ class PlattCertainty(CertaintyEstimator, Stateful):
     of probability: `P(correct | S) = sigmoid(a S + b)`, with a and b of the greatest likelihood under an L2 penalty on
     a. It needs no label that the accuracy reward does not need, and no judgement of the image.
 
-    It remembers recent responses, so a step can be replayed only with its state. Until both right and wrong answers are
-    among 64 responses, the label of the other estimator stands.
+    It remembers recent responses, so a step can be replayed only with its state. Counterfactual completions get their
+    label from the fit and have no part in it: they are no sample of what the policy reads and gets right. Until both
+    right and wrong answers are among 64 responses, the label of the other estimator stands.
 
     Args:
         estimator: Gives the score, and the labels of single tokens.
@@ -50,7 +51,7 @@ class PlattCertainty(CertaintyEstimator, Stateful):
         """The other estimator's certainty, its response label fitted to the outcomes so far and of this batch."""
         certainty = self.estimator(evidence, rollouts, responses)
         known = torch.stack([certainty.score, responses.correct], 1).float().cpu()
-        known = known[known[:, 0].isfinite()]
+        known = known[known[:, 0].isfinite() & ~rollouts.counterfactual.cpu()]
         self._recent = torch.cat([self._recent, known])[-self.size :]
         right = (self._recent[:, 1] >= 0.5).numpy()
         if len(right) < ENOUGH or right.all() or not right.any():

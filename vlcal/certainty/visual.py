@@ -50,8 +50,8 @@ class VisualCertainty(CertaintyEstimator, Stateful):
         """Soft labels from the vision part: of a response by its means, of a token by its own KL and entropy."""
         (kl, entropy), vision = self.measured(evidence), visual_tokens(evidence, responses)
         score = visual_score(masked_mean(kl, vision), masked_mean(entropy, vision), eps=self.eps)
-        token = token_soft_labels(kl, entropy, vision, eps=self.eps)
-        return Certainty(token=token, response=self.labeler(score, rollouts.group_size), score=score)
+        token = token_soft_labels(kl, entropy, vision, eps=self.eps, compared=~rollouts.counterfactual)
+        return Certainty(token=token, response=self.labeler(score, rollouts), score=score)
 
     def state_dict(self) -> dict[str, Any]:
         """What the labeler remembers."""

@@ -27,9 +27,16 @@ class LongestCompletions(RolloutEngine):
         super().__init__(engine.temperature)
         self.engine = engine
 
-    def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seeds: Sequence[int]) -> Rollouts:
+    def sample(
+        self,
+        policy: Policy,
+        encoded: EncodedPrompts,
+        group_size: int,
+        seeds: Sequence[int],
+        starts: Sequence[Sequence[int]] | None = None,
+    ) -> Rollouts:
         """Completions of as many tokens as the engine allows."""
-        sampled = self.engine.sample(policy, encoded, group_size, seeds)
+        sampled = self.engine.sample(policy, encoded, group_size, seeds, starts)
         letter = policy.tokenizer.encode("a", add_special_tokens=False)[0]
         tokens = torch.full((len(sampled), self.engine.max_new_tokens), letter, device=sampled.tokens.device)
         return rollouts(policy, tokens, torch.zeros(tokens.shape, device=tokens.device), group_size)

@@ -30,11 +30,13 @@ def score(
     draws: int = 1000,
     seed: int = 0,
     absent: Absent = "wrong-and-unsure",
+    gate: str | None = None,
 ) -> None:
     """Score the confidences that stand in files: vlcal's own, any table's, logs of lmms-eval and VLMEvalKit.
 
     Args:
-        files: JSON, CSV, TSV, parquet or Excel, one row per response, or folders of them; several stand side by side.
+        files: JSON, CSV, TSV, parquet or Excel, one row per response, or folders of them; several stand side
+            by side, and so do the prediction files that vlcal wrote into a folder, as in `vlcal report`.
         confidence: Column of the overall confidence; by default `confidence` or `overall`.
         correct: Column of the verdict on the answer, in [0, 1]; `NAME.FIELD` reaches into a JSON object.
         visual: Column of the confidence in what was read from the image; by default `visual`.
@@ -52,15 +54,18 @@ def score(
         draws: Bootstrap draws of the questions for the 95 % intervals; 0 leaves the intervals out.
         seed: Of the draws and of the folds of the post-hoc baselines.
         absent: How a response without a confidence is scored.
+        gate: Limit that every file must keep, such as ece<=0.05 or visual.auroc>=0.7; missed, the status is 1.
 
     Raises:
         UserError: If a file, column, row or setting is not what it should be.
     """
     from vlcal.evaluation.metrics import LeaveOut, WrongAndUnsure
-    from vlcal.evaluation.outputs import PatternStatement, Request, read_outputs, scale_of
+    from vlcal.evaluation.outputs import PatternStatement, Request, read_runs, scale_of
+    from vlcal.evaluation.report.gate import Gate
     from vlcal.evaluation.report.renderings import RENDERINGS
     from vlcal.evaluation.report.scored import Bootstrap, compare
 
+    limit = None if gate is None else Gate(gate)  # refused before anything is read
     policies = {"wrong-and-unsure": WrongAndUnsure(), "leave-out": LeaveOut()}
     how = Bootstrap(draws, seed, policies[absent])
     named = {"confidence": confidence, "visual": visual, "reasoning": reasoning, "correct": correct}
@@ -68,15 +73,17 @@ def score(
     named |= {"question": question, "dataset": dataset, "response": response, "filter": filter}
     statement = None if pattern is None else PatternStatement(pattern, scale_of(scale))
     request = Request(scale=scale_of(scale), statement=statement, **named)
-    rendering, outputs = RENDERINGS[format], [read_outputs(path, request) for path in files]
-    text = rendering(compare(outputs, how, of_baselines=rendering.of_baselines))
-    if output is None:
-        _show(text)
-    else:
-        write_whole(output, text)
+    rendering, outputs = RENDERINGS[format], [run for path in files for run in read_runs(path, request)]
+    comparison = compare(outputs, how, of_baselines=rendering.of_baselines)
+    _write(rendering(comparison), output)
+    if limit is not None:
+        limit.check(comparison)
 
 
-def _show(text: str) -> None:
+def _write(text: str, output: Path | None) -> None:
     from rich.console import Console
 
-    Console(soft_wrap=True).out(text, end="", highlight=False)
+    if output is None:
+        Console(soft_wrap=True).out(text, end="", highlight=False)
+    else:
+        write_whole(output, text)

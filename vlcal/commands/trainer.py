@@ -9,17 +9,18 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, Namespace
-from lightning import LightningDataModule, LightningModule
+from lightning import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from yaml import YAMLError
 
 import vlcal.modules  # noqa: F401 - so that `--model` knows them by their short names
-from vlcal.commands.checkpoints import WholeCheckpoints, check_checkpoint
+from vlcal.callbacks.prediction_writer import PREDICTIONS, PredictionWriter
 from vlcal.commands.own_defaults import own_defaults
 from vlcal.commands.resumable_run import ResumableRun
 from vlcal.commands.run_record import RunRecord
 from vlcal.errors import UserError, causes
+from vlcal.modules.checkpoints import WholeCheckpoints, check_checkpoint
 from vlcal.recipe import with_recipes
 
 PRECISIONS = {None, "32-true", "32", 32, "bf16-mixed", "bf16", "16-mixed", "16", 16}
@@ -44,7 +45,10 @@ class Cli(LightningCLI):
             subclass_mode_data=True,
             save_config_callback=RunRecord,
             save_config_kwargs={"command": sys.argv[1:] if args is None else args},
-            trainer_defaults={"callbacks": [ResumableRun()]},
+            trainer_defaults={
+                "callbacks": [ResumableRun()],
+                "log_every_n_steps": 1,
+            },  # steps are long, and short runs have few
             # A key cut short is a typo, not a key.
             parser_kwargs={
                 "parser_mode": "omegaconf+",
@@ -65,11 +69,14 @@ class Cli(LightningCLI):
         parser.add_argument("--recipe", type=str | None, default=None, help="Recipe that a config is based on.")
 
     def after_instantiate_classes(self) -> None:
-        """Have checkpoints written whole, unless the config has a way of its own."""
+        """Have checkpoints written whole and predictions written, unless the config has a way of its own."""
         # Where a module moves its weights itself, Lightning asks it to save them from before, whatever is meant.
         warnings.filterwarnings("ignore", "Using ModelCheckpoint with manual optimization", UserWarning)
         if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             self.trainer.strategy.checkpoint_io = WholeCheckpoints()
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        if self.subcommand == "predict" and not any(isinstance(one, PredictionWriter) for one in callbacks):
+            callbacks.append(PredictionWriter(Path(self.trainer.default_root_dir) / f"{PREDICTIONS}.jsonl"))
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and look at the checkpoint before anything is made; without a word about who gave the arguments."""
@@ -126,6 +133,5 @@ def _unreadable(args: list[str] | None) -> str:
 
 
 def figures_of(args: list[str]) -> dict[str, float]:
-    """Run one command; the calibration figures it ended with, by their short names."""
-    metrics = Cli(args).trainer.callback_metrics
-    return {name.split("/")[-1]: float(value) for name, value in metrics.items() if name.startswith("val/calibration/")}
+    """Run one command; what it logged last, by name."""
+    return {name: float(value) for name, value in Cli(args).trainer.callback_metrics.items()}

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 
 from vlcal.data.bad_rows import BadRows, RefuseBadRows
 from vlcal.data.images import ImageSize
-from vlcal.data.questions import Questions, RunCheck
+from vlcal.data.questions import PredictionCheck, Questions, RunCheck
 from vlcal.data.records import Record, prompts_of
 from vlcal.data.resumable import SeededOrder, resumable_loader
 from vlcal.data.sources import Source
@@ -57,7 +57,9 @@ def checked_loading(batch_size: int, workers: int) -> None:
 def run_check(data: lightning.LightningDataModule, image_size: ImageSize) -> RunCheck:
     """What the run that a data module is read for asks of every record; outside a run no verifier is known."""
     module = data.trainer and data.trainer.lightning_module
-    return RunCheck(image_size, module.reader.verifier if isinstance(module, Judge) else None)
+    verifier = module.reader.verifier if isinstance(module, Judge) else None
+    predicts = data.trainer is not None and data.trainer.state.fn == TrainerFn.PREDICTING
+    return (PredictionCheck if predicts else RunCheck)(image_size, verifier)
 
 
 class VisionQuestions(lightning.LightningDataModule):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch.utils.data import Dataset
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from vlcal.data.bad_rows import BadRow, BadRows
 from vlcal.data.images import ImageSize
 from vlcal.data.records import Columns, Record, RowReader
+from vlcal.data.rules import IfAnswered
 from vlcal.data.tables import Table
 from vlcal.errors import UserError
 from vlcal.parts import fresh_defaults
@@ -47,6 +48,26 @@ class RunCheck:
         if verifier is not None:
             verifier.check(record.target)
 
+    def reader(self, reader: RowReader) -> RowReader:
+        """How the run reads rows."""
+        return reader
+
+    def needed(self, columns: Columns) -> tuple[str, ...]:
+        """The columns that a table must have."""
+        return columns.names
+
+
+class PredictionCheck(RunCheck):
+    """What a prediction asks of a record: no answer."""
+
+    def reader(self, reader: RowReader) -> RowReader:
+        """Rows without an answer are read as well."""
+        return replace(reader, rule=IfAnswered(reader.rule))
+
+    def needed(self, columns: Columns) -> tuple[str, ...]:
+        """All but that of the answer."""
+        return tuple(name for name in columns.names if name != columns.answer)
+
 
 class Questions(Dataset[Record]):
     """The good rows of a table as records. Their images are found, but not decoded, and not kept in memory.
@@ -75,10 +96,11 @@ class Questions(Dataset[Record]):
         known_bad: Predicate = lambda row: False,
     ) -> None:
         self.table = table
-        self.reader = reader
+        self.reader = check.reader(reader)
         self.rows: list[int] = []
         self.texts: list[str] = []
         self.left_out: list[BadRow] = []
+        self.imageless = 0
         bad = self._check(check, wanted, known_bad)
         total = len(self.rows) + len(self.left_out) + len(bad)
         bad_rows(table.name, bad, total)
@@ -87,6 +109,8 @@ class Questions(Dataset[Record]):
             logger.warning("Left out: %s", row)
         if self.left_out:
             logger.warning("%s: %d of %d rows are left out.", table.name, len(self.left_out), total)
+        if self.imageless and self.reader.columns.images:
+            logger.warning("%s: %d of %d rows have no image.", table.name, self.imageless, len(self.rows))
         if not self.rows:
             raise UserError(f"{table.name} holds no row to ask about. Write one question a row.")
 
@@ -125,18 +149,19 @@ class Questions(Dataset[Record]):
             else:
                 self.rows.append(index)
                 self.texts.append(record.question)
+                self.imageless += not record.images
         if seen:
-            check_columns(self.reader.columns, seen, self.table.name)
+            check_columns(check.needed(self.reader.columns), seen, self.table.name)
         return bad
 
 
-def check_columns(columns: Columns, present: set[str], table: str) -> None:
+def check_columns(needed: Sequence[str], present: set[str], table: str) -> None:
     """Refuse column names that no row of a table has: a typo there would pass for a table without images.
 
     Raises:
         UserError: If there are any.
     """
-    absent = [name for name in columns.names if name not in present]
+    absent = [name for name in needed if name not in present]
     if absent:
         raise UserError(
             f"`columns` must name columns of {table}; it has {', '.join(sorted(present))}, but no "

@@ -13,6 +13,7 @@ from typing import Any
 from vlcal.data.images import ImageSize, image_size, image_tensor, stored_images
 from vlcal.data.rules import AnswerRule, AsWritten
 from vlcal.errors import UserError
+from vlcal.json_rows import cell_text
 from vlcal.types import PromptBatch
 from vlcal.verifiers import Verifier
 from vlcal.verifiers.options import LETTERS
@@ -111,9 +112,10 @@ class RowReader:
         """
         options = options_of(row.get(self.columns.options)) if self.columns.options else ()
         question = self.ask(row, self.columns, options)
-        target, verifier = self.rule(row.get(self.columns.answer), options, row)
-        for column, text in ((self.columns.question, question), (self.columns.answer, target)):
+        answer = row.get(self.columns.answer)
+        for column, text in ((self.columns.question, question), (self.columns.answer, str(answer))):
             _refuse_half_characters(column, text)
+        target, verifier = self.rule(answer, options, row)
         images = images_of(row, self.columns)
         if len(images) < self.least_images:
             raise UserError(f"`{'` or `'.join(self.columns.images)}` must hold an image; got none.")
@@ -137,7 +139,7 @@ def _refuse_half_characters(column: str, text: str) -> None:
 
 
 def text_of(row: Row, column: str) -> str:
-    """The text or number of a cell, as a text.
+    """The text or number of a cell, as a text that is the same for 7, 7.0 and " 7 ".
 
     Raises:
         UserError: If it holds anything else or nothing.
@@ -147,7 +149,7 @@ def text_of(row: Row, column: str) -> str:
         raise UserError(f"`{column}` must be a text or a number; got {found!r:.80}.")
     if not str(found).strip():
         raise UserError(f"`{column}` must not be empty.")
-    return str(found)
+    return cell_text(found)
 
 
 def images_of(row: Row, columns: Columns) -> list[Any]:
@@ -219,7 +221,7 @@ def options_of(cell: Any) -> tuple[str, ...]:
         raise UserError(f"options must be a list of texts; got {cell!r:.80}.")
     if len(found) > len(LETTERS):
         raise UserError(f"options must be at most {len(LETTERS)}, since each has a letter; got {len(found)}.")
-    return tuple(without_placeholders(str(option), images=2) for option in found)
+    return tuple(without_placeholders(cell_text(option), images=2) for option in found)
 
 
 def without_placeholders(text: str, images: int) -> str:

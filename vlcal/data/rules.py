@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vlcal.errors import UserError
-from vlcal.verifiers import ChoiceVerifier, OptionVerifier, Verifier
+from vlcal.json_rows import cell_text
+from vlcal.text.parse import visible
+from vlcal.verifiers import ChoiceVerifier, NoVerifier, OptionVerifier, Verifier
 from vlcal.verifiers.options import LETTERS, choice
 
+_EMPTY = {"nan", "NaN", "NaT", "<NA>"}  # what pandas makes of an empty cell that becomes a text
 _BOXED = re.compile(r"\$*\\(?:boxed|fbox)\s*\{((?:(?!\\boxed|\\fbox).)*)\}\$*", re.DOTALL)
 
 
@@ -44,6 +48,23 @@ class AsWritten(AnswerRule):
     def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> AnswerKey:
         """The target, without the box or the answer tags that it may stand in."""
         return AnswerKey(stated(answer), None)
+
+
+class IfAnswered(AnswerRule):
+    """Another rule, and nothing to judge where the cell is empty or the column is not there: for prediction.
+
+    Args:
+        rule: Of rows with an answer.
+    """
+
+    def __init__(self, rule: AnswerRule) -> None:
+        self.rule = rule
+
+    def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> AnswerKey:
+        """An empty target without a verdict, or what the rule makes of the answer."""
+        if unanswered(answer):
+            return AnswerKey("", NoVerifier())
+        return self.rule(answer, options, row)
 
 
 class Verified(AnswerRule):
@@ -177,23 +198,29 @@ class FirstThatReads(AnswerRule):
         return self.rules[-1](answer, options, row)
 
 
+def unanswered(cell: Any) -> bool:
+    """Whether a cell is empty: without a visible character, NaN as tables hold it, or the text that stands for NaN."""
+    blank = isinstance(cell, str) and (not visible(cell) or cell.strip() in _EMPTY)
+    return cell is None or cell != cell or blank
+
+
 def stated(cell: Any) -> str:
     r"""The answer of a cell as a text, without answer tags and the box around it.
 
-    >>> stated("\\boxed{5}"), stated("<answer> 3 </answer>"), stated(7)
+    >>> stated("\\boxed{5}"), stated("<answer> 3 </answer>"), stated(7.0)
     ('5', '3', '7')
 
     Raises:
-        UserError: If the cell holds no text and no number, or an empty text.
+        UserError: If the cell holds no text and no finite number, or an empty text.
     """
-    if not isinstance(cell, str | int | float) or cell != cell:
+    if not isinstance(cell, str | int | float) or (isinstance(cell, float) and not math.isfinite(cell)):
         raise UserError(f"the answer must be a text or a number; got {cell!r:.80}.")
-    text = str(cell).strip()
+    text = cell_text(cell)
     end = text.rfind("</answer>")
     start = text.rfind("<answer>", 0, max(end, 0))
     text = text[start + len("<answer>") : end].strip() if start >= 0 else text
     boxed = _BOXED.fullmatch(text)
     text = boxed[1].strip() if boxed else text
-    if not text:
+    if unanswered(text):
         raise UserError("the answer must not be empty.")
     return text

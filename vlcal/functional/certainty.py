@@ -24,27 +24,31 @@ def visual_score(kl: Float[Tensor, "*B"], entropy: Float[Tensor, "*B"], eps: flo
     return (kl.clamp(min=0) + eps).log() - (entropy.clamp(min=0) + eps).log()
 
 
-def soft_label_batch(score: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+def soft_label_batch(score: Float[Tensor, " N"], compared: Bool[Tensor, " N"] | None = None) -> Float[Tensor, " N"]:
     """Sigmoid of the score standardised over the whole batch, as published: a label depends on its neighbours.
 
-    NaN scores stay NaN and take no part in mean and spread; a batch without spread gets 0.5.
+    NaN scores stay NaN and take no part in mean and spread, nor do those that are not `compared` (by default all are);
+    a batch without spread gets 0.5.
 
     >>> soft_label_batch(torch.tensor([1.0, 3.0, float("nan")]))
     tensor([0.2689, 0.7311,    nan])
     """
-    return _soft_label(score, ~score.isnan())
+    return _soft_label(score, _known(score, compared))
 
 
-def soft_label_group(score: Float[Tensor, " N"], group_size: int) -> Float[Tensor, " N"]:
+def soft_label_group(
+    score: Float[Tensor, " N"], group_size: int, compared: Bool[Tensor, " N"] | None = None
+) -> Float[Tensor, " N"]:
     """Sigmoid of the score standardised among the completions of its own prompt.
 
-    NaN scores stay NaN and take no part in mean and spread; a group without spread gets 0.5.
+    NaN scores stay NaN and take no part in mean and spread, nor do those that are not `compared` (by default all are);
+    a group without spread gets 0.5.
 
     >>> soft_label_group(torch.tensor([1.0, 3.0, 7.0, 7.0]), 2)
     tensor([0.2689, 0.7311, 0.5000, 0.5000])
     """
     groups = in_groups(score, group_size)
-    return _soft_label(groups, ~groups.isnan()).reshape(-1)
+    return _soft_label(groups, _known(score, compared).reshape(groups.shape)).reshape(-1)
 
 
 def soft_label_window(
@@ -63,9 +67,15 @@ def soft_label_window(
 
 
 def token_soft_labels(
-    kl: Float[Tensor, "N T"], entropy: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"], eps: float = 1e-6
+    kl: Float[Tensor, "N T"],
+    entropy: Float[Tensor, "N T"],
+    mask: Bool[Tensor, "N T"],
+    eps: float = 1e-6,
+    compared: Bool[Tensor, " N"] | None = None,
 ) -> Float[Tensor, "N T"]:
     """Sigmoid of each token's own score, standardised over every token that counts; 0.5, no opinion, elsewhere.
+
+    Tokens of responses that are not `compared` take no part in mean and spread; by default all do.
 
     >>> kl, entropy = torch.tensor([[1.0, 2.7182817, 9.0]]), torch.ones(1, 3)
     >>> token_soft_labels(kl, entropy, torch.tensor([[True, True, False]]))
@@ -73,8 +83,14 @@ def token_soft_labels(
     """
     score = visual_score(kl, entropy, eps)
     counts = mask & ~score.isnan()
-    labels = _soft_label(score.reshape(-1), counts.reshape(-1)).reshape(score.shape)
+    among = counts if compared is None else counts & compared[:, None]
+    labels = _soft_label(score.reshape(-1), among.reshape(-1)).reshape(score.shape)
     return torch.where(counts, labels, 0.5)
+
+
+def _known(score: Tensor, compared: Tensor | None) -> Tensor:
+    """True on the scores that mean and spread are of."""
+    return ~score.isnan() if compared is None else ~score.isnan() & compared
 
 
 def _soft_label(score: Tensor, counts: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class RunConfig:
         self.path = path
         recipe = recipe_of(path)
         try:
-            self._settings = OmegaConf.merge(*(OmegaConf.load(file) for file in (recipe, path) if file is not None))
+            self._settings = _laid_over(*(OmegaConf.load(file) for file in (recipe, path) if file is not None))
         except (OmegaConfBaseException, YAMLError, ValueError) as error:
             raise self._refusal("be the YAML file of a run", error) from error
 
@@ -107,6 +107,27 @@ class RunConfig:
 
     def _refusal(self, rule: str, error: Exception) -> UserError:
         return UserError(f"`config` must {rule}; {self.path} does not: {' '.join(str(error).split())}")
+
+
+def _laid_over(*settings: Any) -> Any:
+    """Later settings over earlier ones, as `vlcal fit` reads them: another class has its own defaults."""
+    whole, *others = settings
+    for other in others:
+        _forget_other_classes(whole, other)
+        whole = OmegaConf.merge(whole, other)
+    return whole
+
+
+def _forget_other_classes(before: Any, now: Any) -> None:
+    """Take away, in place, the settings of every part that another class stands in for now."""
+    if not (OmegaConf.is_dict(before) and OmegaConf.is_dict(now)):
+        return
+    named, given = now.get("class_path"), before.get("class_path")
+    if named is not None and given is not None and named.rpartition(".")[2] != given.rpartition(".")[2]:
+        before.pop("init_args", None)
+    for key in now.keys() & before.keys():
+        if not (OmegaConf.is_missing(before, key) or OmegaConf.is_interpolation(before, key)):
+            _forget_other_classes(before[key], now[key])
 
 
 def _given_policy(policy: PolicySpec) -> PolicySpec:

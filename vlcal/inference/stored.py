@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, TypeVar
 
 import torch
@@ -13,6 +12,7 @@ from vlcal.errors import UserError
 from vlcal.inference.model import CalibratedModel
 from vlcal.inference.run_config import RunConfig
 from vlcal.modules import SupervisedModule
+from vlcal.modules.checkpoints import check_checkpoint
 from vlcal.policy import Frozen, LoRA, Policy, PolicySpec
 from vlcal.policy.folder import CONTRACT
 
@@ -55,7 +55,7 @@ def trained_policy(spec: PolicySpec, checkpoint: Path | None) -> Policy:
     """The policy with the weights of a checkpoint, where one is given.
 
     Raises:
-        UserError: If the checkpoint is not there, or of another policy.
+        UserError: If the checkpoint is not there, damaged, or of another policy.
     """
     read = None if checkpoint is None else _read(checkpoint)
     module = SupervisedModule(spec)
@@ -137,11 +137,6 @@ def _changed(settings: Settings, **values: Any) -> Settings:
 
 
 def _read(checkpoint: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"`ckpt_path` must be a checkpoint that a run wrote; {checkpoint} is none: {reason}") from error
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise UserError(f"`ckpt_path` must be a checkpoint that a run wrote; {checkpoint} has no weights.")
+    check_checkpoint(checkpoint)
+    content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
     return content

@@ -81,7 +81,7 @@ class EndpointModule(lightning.LightningModule):
         texts = tuple(answer.text for answer in answers)
         truncated = torch.tensor([answer.truncated for answer in answers])
         assessment = assessment_of_texts(batch, self.reader.read_texts(batch, texts), texts, truncated)
-        self.calibration.update(batch.ids, Outcomes.of(assessment))
+        self.calibration.update(Outcomes.of(assessment))
         return {"assessment": assessment}
 
     test_step = validation_step

@@ -71,7 +71,9 @@ class PolicyModule(lightning.LightningModule):
         return {"policy": self.spec, "optimization": self.optimization}
 
     def setup(self, stage: str) -> None:
-        """Have a short epoch validated at its end, before the policy is built."""
+        """Refuse a training in which nothing learns, and validate a short epoch at its end; ahead of the policy."""
+        if stage == "fit":
+            self.spec.check_learning()
         data: lightning.LightningDataModule | None = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and data is not None:
             unreached = unreached_validation(self.trainer, len(data.train_dataloader()))

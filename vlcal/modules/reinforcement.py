@@ -16,21 +16,23 @@ from vlcal.parts import fresh_defaults
 from vlcal.policy import PolicySpec
 from vlcal.text.levels import level_tokens
 from vlcal.training.chunks import ChunkedPrompts
+from vlcal.training.counterfactual import told_apart
 from vlcal.training.guard import FiniteGuard
 from vlcal.training.learner import Learner, Update
 from vlcal.training.optimization import Optimization
 from vlcal.training.pipeline import Pipeline
 from vlcal.training.reader import ResponseReader
 from vlcal.training.sampling import Sampling
-from vlcal.types import Assessment, Experience, PolicyUpdate, PromptBatch
+from vlcal.types import Assessment, PolicyUpdate, PromptBatch
 
 
 class ReinforcementModule(PolicyModule):
     """Teaches a policy to state calibrated confidences.
 
     Every step hands callbacks its responses as `outputs["assessment"]`, in training as in validation, testing and
-    prediction. A training step adds `outputs["experience"]`, what it learned from; one that was skipped hands on
-    `{"skipped": True}` alone.
+    prediction. A training step adds `outputs["experience"]`, what it learned from, and `outputs["seconds"]` of its
+    phases; one that was skipped hands on `{"skipped": True}` alone. Counterfactual completions are part of the
+    experience alone.
 
     Args:
         policy: Checkpoint and adaptation; built when training or validation starts.
@@ -102,26 +104,30 @@ class ReinforcementModule(PolicyModule):
         """The prompts in chunks of as many as are on the device at once."""
         return ChunkedPrompts(self.policy, batch, self.pipeline.reader.grammar, self.sampling.chunk_prompts)
 
-    def learn(self, batch: PromptBatch) -> dict[str, Assessment | Experience]:
+    def learn(self, batch: PromptBatch) -> dict[str, Any]:
         """Collect completions of the batch, learn from them, and hand on what was collected."""
         self.policy.eval()  # dropout would make the sampled and the scored pass disagree
         prompts, plan, update = self.chunked(batch), self.sampling.training_plan(self.global_step), self.update
         experience = self.on_every_rank(
             lambda: self.pipeline.collect(self.policy, prompts, plan, update.correction, update.token_budget)
         )
-        self._refuse_malformed(experience.assessment)
+        own, counterfactual = told_apart(experience.assessment)
+        self._refuse_malformed(own)
         learner = Learner(self.policy, self.pipeline.reader, update, plan.engine.temperature)
-        for rows in update.minibatches(len(batch)):
-            self._learn(learner.passes(experience, prompts, rows), len(rows))
-        self._log_collected(experience.assessment)
-        return {"assessment": experience.assessment, "experience": experience}
+        with self.pipeline.clock.phase("update"):
+            for rows in update.minibatches(len(batch)):
+                self._learn(learner.passes(experience, prompts, rows), len(rows))
+        self._log_collected(own)
+        self._log_counterfactual(counterfactual)
+        return {"assessment": own, "experience": experience, "seconds": self.pipeline.clock.take()}
 
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Assessment]:
-        """The assessment of one completion per prompt; no part remembers anything of it."""
+        """The assessment of the completions of a batch; no part remembers anything of it."""
+        self.pipeline.clock.take()  # of the validation batch before, which no step of training shall count
         with self.pipeline.preserve_state():
             plan, budget = self.sampling.validation_plan(), self.update.token_budget
             assessment = self.pipeline.assess(self.policy, self.chunked(batch), plan, budget)
-        self.calibration.update(batch.ids, Outcomes.of(assessment))
+        self.calibration.update(Outcomes.of(assessment))
         return {"assessment": assessment}
 
     test_step = validation_step
@@ -145,7 +151,7 @@ class ReinforcementModule(PolicyModule):
 
         def losses() -> Iterator[Tensor]:
             for part in passes:
-                metrics.update(part.stats)
+                metrics.update({**part.stats, "loss": float(part.loss.detach())})
                 yield part.loss
 
         norm = self.update_weights(losses())
@@ -171,21 +177,30 @@ class ReinforcementModule(PolicyModule):
         figures: dict[str, Tensor | float] = {
             f"train/reward/{name}": term.mean() for name, term in assessment.rewards.terms.items()
         }
-        mismatch = (assessment.evidence.log_probs - rollouts.log_probs).abs()[rollouts.mask].mean()
+        mismatch = (assessment.evidence.log_probs - rollouts.log_probs).abs()[rollouts.chosen].mean()
         figures |= {
             "train/reward/total": assessment.rewards.total.mean(),
             "train/response/correct": responses.correct.mean(),
             "train/response/well_formed": responses.well_formed.float().mean(),
             "train/response/length": rollouts.mask.sum(1).float().mean(),
             "train/response/truncated": rollouts.truncated.float().mean(),
-            "train/response/entropy": assessment.evidence.entropy[rollouts.mask].mean(),
+            "train/response/entropy": assessment.evidence.entropy[rollouts.chosen].mean(),
             "train/response/sampling_mismatch": mismatch,
             "train/certainty/visual_kl": assessment.evidence.visual_kl[responses.spans.vision].nanmean(),
             "train/certainty/no_evidence": assessment.evidence.visual_kl.isnan().all(1).float().sum(),
         }
         judged = summarize(Outcomes.of(assessment))
         figures |= {f"train/calibration/{name}": judged[name] for name in ("ece", "auroc", "brier")}
+        figures |= {f"train/calibration/{name}": value for name, value in judged.items() if "within" in name}
         self.log_dict(figures, batch_size=len(assessment.prompts))
+
+    def _log_counterfactual(self, assessment: Assessment) -> None:
+        """How often forced readings and the answers behind them are right, and how sure the policy is of them."""
+        if not len(assessment):
+            return
+        judged, size = summarize(Outcomes.of(assessment)), len(assessment)
+        names = ("accuracy", "read_rate", "mean_visual", "mean_reasoning", "visual_auroc")
+        self.log_dict({f"train/counterfactual/{name}": judged[name] for name in names}, batch_size=size)
 
     def _log_judged(self, stage: str) -> None:
         metrics = self.calibration.compute()

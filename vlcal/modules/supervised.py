@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -12,13 +14,17 @@ from vlcal.modules.policy_module import PolicyModule
 from vlcal.parts import fresh_defaults
 from vlcal.policy import Continuations, PolicySpec
 from vlcal.text import Grammar
+from vlcal.text.parse import Span
+from vlcal.text.spans import token_masks, token_offsets
 from vlcal.training.guard import FiniteGuard
 from vlcal.training.optimization import Optimization
 from vlcal.types import DemonstrationBatch
 
 
 class SupervisedModule(PolicyModule):
-    """Warm-up: teaches the form of a response from demonstrations; the loss is on the completion only.
+    """Warm-up: teaches the form of a response from demonstrations.
+
+    The loss is the mean of `-log p(token)` over the tokens of completions that are not given.
 
     Args:
         policy: Checkpoint and adaptation; built when training starts.
@@ -55,13 +61,27 @@ class SupervisedModule(PolicyModule):
 
     def _loss(self, batch: DemonstrationBatch) -> Tensor:
         encoded = self.policy.encode(batch.prompts, self.grammar)
-        tokens, mask = self._completions(batch)
+        tokens, mask, given = self._completions(batch)
         log_probs, _ = self.policy.score(Continuations.of(encoded, tokens, mask))
-        return token_mean(-log_probs, mask)
+        return token_mean(-log_probs, mask & ~given)
 
-    def _completions(self, batch: DemonstrationBatch) -> tuple[Int[Tensor, "N T"], Bool[Tensor, "N T"]]:
-        end = self.policy.end_tokens[0]
-        rows = [torch.tensor([*self.policy.response_tokens(text), end]) for text in batch.completions]
-        lengths = torch.tensor([len(row) for row in rows], device=self.device)
-        tokens = pad_sequence(rows, batch_first=True, padding_value=self.policy.pad_token_id).to(self.device)
-        return tokens, torch.arange(tokens.shape[1], device=self.device) < lengths[:, None]
+    def _completions(
+        self, batch: DemonstrationBatch
+    ) -> tuple[Int[Tensor, "N T"], Bool[Tensor, "N T"], Bool[Tensor, "N T"]]:
+        """Tokens, which of them there are, and which of those are given and not to be imitated."""
+        rows = [self.policy.response_tokens(text) for text in batch.completions]
+        ended = [torch.tensor([*row, self.policy.end_tokens[0]]) for row in rows]
+        tokens = pad_sequence(ended, batch_first=True, padding_value=self.policy.pad_token_id)
+        mask = torch.arange(tokens.shape[1]) < torch.tensor([len(row) for row in ended])[:, None]
+        given = torch.stack(
+            [self._given(row, spans, len(held)) for row, spans, held in zip(rows, batch.given, mask, strict=True)]
+        )
+        return tokens.to(self.device), mask.to(self.device), given.to(self.device)
+
+    def _given(self, row: list[int], spans: Sequence[Span], length: int) -> Bool[Tensor, " T"]:
+        """True on the tokens of a completion that overlap its given characters."""
+        if not spans:
+            return torch.zeros(length, dtype=torch.bool)
+        offsets = token_offsets(self.policy.tokenizer, row)[1]
+        named = {str(number): span for number, span in enumerate(spans)}
+        return torch.stack(list(token_masks(offsets, named, length).values())).any(0)

@@ -4,6 +4,7 @@ from vlcal.objectives.aggregation import LossAggregation, SequenceMeanTokenMean,
 from vlcal.objectives.clipped import ClippedSurrogate
 from vlcal.objectives.confidence import ConfidenceObjective, SampledConfidence
 from vlcal.objectives.correction import NoCorrection, SamplerCorrection, TruncatedImportance
+from vlcal.objectives.distilled import DistilledCertainty
 from vlcal.objectives.expected import ExpectedScore
 from vlcal.objectives.policy import NoPolicyObjective, PolicyObjective
 from vlcal.objectives.reference import (
@@ -17,6 +18,7 @@ from vlcal.objectives.reference import (
 __all__ = [
     "ClippedSurrogate",
     "ConfidenceObjective",
+    "DistilledCertainty",
     "ExactReferenceKL",
     "ExpectedScore",
     "LossAggregation",

@@ -27,6 +27,8 @@ from vlcal.policy.layers import LanguageLayers, Layers, decoder, outside_decoder
 class Adaptation(ABC):
     """Chooses the weights that learn. Vision tower and projector stay frozen unless a member trains them."""
 
+    learns = True  # whether any weight does
+
     def loading(self, path: str, dtype: torch.dtype, source: Mapping[str, Any]) -> dict[str, Any]:
         """Further arguments of `from_pretrained`.
 
@@ -48,6 +50,8 @@ class Adaptation(ABC):
 
 class Frozen(Adaptation):
     """Nothing learns: for evaluation. The null member."""
+
+    learns = False
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
         """The model with every weight frozen.

@@ -35,7 +35,7 @@ PATCH = 8
 TEXT = {
     "hidden_size": 128,
     "intermediate_size": 256,
-    "num_hidden_layers": 6,
+    "num_hidden_layers": 8,
     "num_attention_heads": 4,
     "num_key_value_heads": 4,
     "head_dim": 32,

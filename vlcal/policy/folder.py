@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 from vlcal.errors import UserError
 from vlcal.files import write_whole
@@ -55,6 +58,18 @@ def write_contract(folder: Path, model: Mapping[str, Any], image_size: Mapping[s
         settings["data"] = {"init_args": {"image_size": dict(image_size)}}
     header = "# How the run that trained this checkpoint asks for responses and reads them; `vlcal.load` obeys it.\n"
     write_whole(folder / CONTRACT, header + yaml.safe_dump(settings, sort_keys=False))
+
+
+def store_as(folder: Path, dtype: torch.dtype) -> None:
+    """Store the weights of a checkpoint folder in another dtype, which `config.json` then names."""
+    for file in folder.glob("*.safetensors"):
+        weights = load_file(file)
+        stored = {name: each.to(dtype) if each.is_floating_point() else each for name, each in weights.items()}
+        save_file(stored, file, {"format": "pt"})
+    config = folder / "config.json"
+    if config.is_file():
+        named = re.sub(r'"dtype": "\w+"', f'"dtype": "{str(dtype).removeprefix("torch.")}"', config.read_text())
+        write_whole(config, named)
 
 
 def _replaceable(folder: Path) -> bool:

@@ -73,6 +73,18 @@ class PolicySpec:
         spec.adaptation = self.adaptation.in_full_precision()
         return spec
 
+    def check_learning(self) -> None:
+        """Refuse a training in which nothing learns, before anything is read.
+
+        Raises:
+            UserError: If no weight learns.
+        """
+        if not self.adaptation.learns:
+            raise UserError(
+                "`adaptation` must be one in which weights learn in order to train; got "
+                f"{type(self.adaptation).__name__}, where nothing learns; choose LoRA or QLoRA."
+            )
+
     def build(self) -> Policy:
         """The policy, loaded and adapted.
 

@@ -1,5 +1,6 @@
 """Experiments with a model: what a stated confidence depends on, and other ways to read one out."""
 
+from vlcal.probes.altered import AlteredReading
 from vlcal.probes.base import Probe
 from vlcal.probes.hidden import HiddenResponse
 from vlcal.probes.images import CorruptionCurve, RemovedImage
@@ -7,7 +8,10 @@ from vlcal.probes.readouts import (
     AnswerLikelihood,
     ExpectedLevel,
     MeasuredCertainty,
+    ReadingLikelihood,
     Readout,
+    ReasoningLikelihood,
+    ResponseLikelihood,
     SelfConsistency,
     SequenceLikelihood,
     StatedLevel,
@@ -16,14 +20,18 @@ from vlcal.probes.readouts import (
 from vlcal.probes.swap import SwappedAnalysis, SwappedAnswer, SwappedPart, SwappedReasoning, SwappedVision
 
 __all__ = [
+    "AlteredReading",
     "AnswerLikelihood",
     "CorruptionCurve",
     "ExpectedLevel",
     "HiddenResponse",
     "MeasuredCertainty",
     "Probe",
+    "ReadingLikelihood",
     "Readout",
+    "ReasoningLikelihood",
     "RemovedImage",
+    "ResponseLikelihood",
     "SelfConsistency",
     "SequenceLikelihood",
     "StatedLevel",

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vlcal.errors import UserError
-from vlcal.functional.masked import masked_mean
+from vlcal.functional.masked import masked_mean, masked_sum
 from vlcal.policy import Continuations, Policy
 from vlcal.probes.levels import levels_at, stated_places
 from vlcal.probes.study import Study
@@ -118,6 +118,39 @@ class SequenceLikelihood(Readout):
         return {"overall": masked_mean(assessment.evidence.log_probs, assessment.rollouts.mask).exp()}
 
 
+class ReadingLikelihood(Readout):
+    """The probability of the stated reading given image and question, at temperature 1: a ceiling of visual confidence.
+
+    p(v | image, question) = exp(sum of log p(v_t | v_<t, image, question)) over the tokens v_t of the vision part.
+    """
+
+    def __call__(self, study: Study) -> Mapping[str, Float[Tensor, " N"]]:
+        return {"visual": _probability(study, study.assessment.responses.spans.vision)}
+
+
+class ReasoningLikelihood(Readout):
+    """The probability of reasoning and answer given the stated reading, at temperature 1: a ceiling of its confidence.
+
+    p(r, a | v, image, question) = exp(sum of log p) over the tokens of reasoning and answer.
+    """
+
+    def __call__(self, study: Study) -> Mapping[str, Float[Tensor, " N"]]:
+        spans = study.assessment.responses.spans
+        concluded = _probability(study, spans.reasoning | spans.answer)
+        return {"reasoning": concluded.masked_fill(~spans.answer.any(1), torch.nan)}
+
+
+class ResponseLikelihood(Readout):
+    """Both likelihoods and their product, which is the ceiling of the overall confidence.
+
+    Named `ceiling` in a ReadoutWriter, it stands beside the stated confidences in every table of a report.
+    """
+
+    def __call__(self, study: Study) -> Mapping[str, Float[Tensor, " N"]]:
+        both = {**ReadingLikelihood()(study), **ReasoningLikelihood()(study)}
+        return {**both, "overall": both["visual"] * both["reasoning"]}
+
+
 class SelfConsistency(Readout):
     """The share of further samples that give the same answer. Wang et al. (2023).
 
@@ -144,3 +177,16 @@ class SelfConsistency(Readout):
 
 def _plain(answer: str | None) -> str:
     return "".join((answer or "").split()).casefold()
+
+
+def _probability(study: Study, part: Bool[Tensor, "N T"]) -> Float[Tensor, " N"]:
+    """The probability of a part of each response given all ahead of it, at temperature 1; NaN where it is absent."""
+    log_probs = study.assessment.evidence.log_probs  # at the temperature of the sampling
+    if study.engine.temperature != 1.0:
+        rollouts, policy = study.assessment.rollouts, study.policy
+        log_probs = torch.zeros_like(log_probs)
+        with torch.no_grad():
+            whole = Continuations.of(study.encoded, rollouts.tokens, rollouts.mask)
+            for each in policy.micro_batches(whole, study.budget):
+                log_probs[each.rows] = policy.score(each)[0]
+    return masked_sum(log_probs, part).clamp(max=0).exp().masked_fill(~part.any(1), torch.nan)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from jaxtyping import Int
+from torch import Tensor
+
 from vlcal.policy import UNLIMITED, EncodedPrompts, Policy, RolloutEngine
 from vlcal.text import Grammar
 from vlcal.training.pipeline import Pipeline
@@ -43,6 +46,11 @@ class Study:
         """The prompt of each response."""
         size = self.assessment.rollouts.group_size
         return [row // size for row in range(len(self.assessment))]
+
+    def of(self, rows: Int[Tensor, " n"]) -> Study:
+        """The study of some responses, each as the only one of its prompt."""
+        owners = [self.prompt_index[row] for row in rows.tolist()]
+        return replace(self, assessment=self.assessment.completions(rows), encoded=self.encoded.select(owners))
 
     def draw_seeds(self, what: str) -> list[int]:
         """The seed of one random draw for each prompt, whatever the others; `what` names the draw."""

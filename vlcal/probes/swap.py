@@ -16,7 +16,7 @@ from vlcal.probes.study import Study
 from vlcal.text import ParsedResponse, Span, parse
 from vlcal.text.grammar import CONFIDENCES, OPENING
 
-UNCHANGED = 0.1  # Jensen-Shannon distance up to which a confidence counts as unchanged
+UNCHANGED = 0.1  # Jensen-Shannon distance, a divergence of .01, up to which a confidence counts as unchanged
 
 
 class SwappedPart(Probe):
@@ -59,6 +59,7 @@ class SwappedPart(Probe):
         }
         return {
             "distance": {name: known_mean(values) for name, values in distances.items()},
+            "divergence": {name: known_mean(values**2) for name, values in distances.items()},
             f"share_within_{UNCHANGED}": {name: known_mean(values) for name, values in unmoved.items()},
             "change": {kind: known_mean(columns[f"change in {kind}"]) for kind in KINDS},
             "level_mass": {when: known_mean(columns[f"mass {when}"]) for when in ("before", "after")},

@@ -5,13 +5,40 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from vlcal.errors import NonFiniteError, UserError
-from vlcal.types import Certainty, Responses, Rewards
+from vlcal.types import Certainty, PromptBatch, Responses, Rewards, Rollouts
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """The responses to some prompts, before they are rewarded: all that a reward is given.
+
+    Args:
+        prompts: The questions, their targets, and in `extras` the other columns of their rows.
+        rollouts: What was written; `texts` are the responses as text.
+        responses: What they say, and whether it is right.
+        certainty: How certain the policy was of what it saw.
+    """
+
+    prompts: PromptBatch
+    rollouts: Rollouts
+    responses: Responses
+    certainty: Certainty
+
+    def __len__(self) -> int:
+        return len(self.responses)
+
+    @property
+    def asked(self) -> PromptBatch:
+        """The prompt of each response, in the order of the responses."""
+        size = self.rollouts.group_size
+        return self.prompts.select([row // size for row in range(len(self))])
 
 
 class Reward(ABC):
@@ -38,7 +65,7 @@ class Reward(ABC):
         self._weight = float(weight)
 
     @abstractmethod
-    def __call__(self, responses: Responses, certainty: Certainty, group_size: int) -> Float[Tensor, " N"]:
+    def __call__(self, attempts: Attempts) -> Float[Tensor, " N"]:
         """The unweighted reward of each response; finite everywhere, also where a response is malformed."""
 
 
@@ -52,12 +79,12 @@ class ZeroReward(Reward):
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__(weight)
 
-    def __call__(self, responses: Responses, certainty: Certainty, group_size: int) -> Float[Tensor, " N"]:
+    def __call__(self, attempts: Attempts) -> Float[Tensor, " N"]:
         """0 for each response."""
-        return torch.zeros_like(responses.correct)
+        return torch.zeros_like(attempts.responses.correct)
 
 
-def combine(rewards: Mapping[str, Reward], responses: Responses, certainty: Certainty, group_size: int) -> Rewards:
+def combine(rewards: Mapping[str, Reward], attempts: Attempts) -> Rewards:
     """Every term by name, unweighted, and their weighted sum `R = sum_k w_k r_k`.
 
     Raises:
@@ -66,7 +93,7 @@ def combine(rewards: Mapping[str, Reward], responses: Responses, certainty: Cert
     """
     if not rewards:
         raise UserError("`rewards` must name at least one reward; got none. Use ZeroReward to reward nothing.")
-    terms = {name: reward(responses, certainty, group_size) for name, reward in rewards.items()}
+    terms = {name: reward(attempts) for name, reward in rewards.items()}
     for name, term in terms.items():
         broken = int((~term.isfinite()).sum())
         if broken:

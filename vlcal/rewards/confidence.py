@@ -7,9 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vlcal.parts import fresh_defaults
-from vlcal.rewards.base import Reward
+from vlcal.rewards.base import Attempts, Reward
 from vlcal.scores import Brier, ProperScore
-from vlcal.types import Certainty, Responses
 
 
 class CalibrationReward(Reward):
@@ -30,10 +29,34 @@ class CalibrationReward(Reward):
         super().__init__(weight)
         self.score = score
 
-    def __call__(self, responses: Responses, certainty: Certainty, group_size: int) -> Float[Tensor, " N"]:
+    def __call__(self, attempts: Attempts) -> Float[Tensor, " N"]:
         """Between minus the worst score and 0."""
+        responses = attempts.responses
         absent = responses.overall.isnan()
         return torch.where(absent, -self.score.worst, -self.score(responses.overall, responses.correct))
+
+
+class ReasoningReward(Reward):
+    """Minus the score of the reasoning confidence against the certainty of reasoning.
+
+    With the Brier score, of the reasoning confidence c_r and the label t, `r = -(c_r - t)^2`. Labels come from an
+    estimator that gives some, such as `JointCertainty`.
+
+    The worst score where the confidence is absent, with a label or without; 0 where only the label is absent.
+
+    Args:
+        score: Proper score of the reasoning confidence against the certainty of reasoning.
+        weight: Factor on this term in the total.
+    """
+
+    @fresh_defaults
+    def __init__(self, score: ProperScore = Brier(), weight: float = 0.4) -> None:
+        super().__init__(weight)
+        self.score = score
+
+    def __call__(self, attempts: Attempts) -> Float[Tensor, " N"]:
+        """Between minus the worst score and 0."""
+        return _against(self.score, attempts.responses.reasoning, attempts.certainty.reasoning)
 
 
 class VisualReward(Reward):
@@ -55,8 +78,12 @@ class VisualReward(Reward):
         super().__init__(weight)
         self.score = score
 
-    def __call__(self, responses: Responses, certainty: Certainty, group_size: int) -> Float[Tensor, " N"]:
+    def __call__(self, attempts: Attempts) -> Float[Tensor, " N"]:
         """Between minus the worst score and 0."""
-        reward = -self.score(responses.visual, certainty.response)
-        reward = torch.where(certainty.response.isnan(), 0.0, reward)
-        return torch.where(responses.visual.isnan(), -self.score.worst, reward)
+        return _against(self.score, attempts.responses.visual, attempts.certainty.response)
+
+
+def _against(score: ProperScore, confidence: Float[Tensor, " N"], label: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """Minus the score of each confidence against its label; the worst where it is absent, 0 where only the label is."""
+    reward = torch.where(label.isnan(), 0.0, -score(confidence, label))
+    return torch.where(confidence.isnan(), -score.worst, reward)

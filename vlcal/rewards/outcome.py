@@ -5,8 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from vlcal.rewards.base import Reward
-from vlcal.types import Certainty, Responses
+from vlcal.rewards.base import Attempts, Reward
 
 
 class AccuracyReward(Reward):
@@ -19,9 +18,9 @@ class AccuracyReward(Reward):
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__(weight)
 
-    def __call__(self, responses: Responses, certainty: Certainty, group_size: int) -> Float[Tensor, " N"]:
+    def __call__(self, attempts: Attempts) -> Float[Tensor, " N"]:
         """The verdicts."""
-        return responses.correct
+        return attempts.responses.correct
 
 
 class FormatReward(Reward):
@@ -34,6 +33,6 @@ class FormatReward(Reward):
     def __init__(self, weight: float = 0.4) -> None:
         super().__init__(weight)
 
-    def __call__(self, responses: Responses, certainty: Certainty, group_size: int) -> Float[Tensor, " N"]:
+    def __call__(self, attempts: Attempts) -> Float[Tensor, " N"]:
         """1 or 0."""
-        return responses.well_formed.to(responses.correct.dtype)
+        return attempts.responses.well_formed.to(attempts.responses.correct.dtype)

@@ -115,7 +115,8 @@ class Learner:
     def _policy_mask(self, experience: Experience) -> Bool[Tensor, "N T"]:
         """The tokens that the policy objective may move."""
         rollouts = experience.assessment.rollouts
-        mask = self.policy.scorable_mask(rollouts.tokens, rollouts.mask)
+        mask = self.policy.scorable_mask(rollouts.tokens, rollouts.chosen)
+        mask = mask & ~rollouts.counterfactual[:, None]
         return self.update.confidence.policy_mask(mask, experience.assessment.responses)
 
     def _counts(self, experience: Experience, policy_mask: Bool[Tensor, "N T"]) -> list[int]:

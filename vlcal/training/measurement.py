@@ -52,24 +52,34 @@ def measure(
     tokens, mask = rollouts.tokens, rollouts.mask
     unseen = ~evident.to(tokens.device).repeat_interleave(rollouts.group_size)[:, None]
     vision = vision & ~unseen
-    log_probs, entropy, kl = (torch.zeros(tokens.shape, device=tokens.device) for _ in range(3))
+    log_probs, plain, entropy, kl, blurred = (torch.zeros(tokens.shape, device=tokens.device) for _ in range(5))
     for part in policy.micro_batches(Continuations.of(encoded, tokens, mask), budget):
         rows = part.rows
         hidden = policy.hidden(part)
         scorable_mask = policy.scorable_mask(part.tokens, part.mask)
-        log_probs[rows], entropy[rows] = token_statistics(hidden, policy.head, part.tokens, scorable_mask)
+        plain[rows], entropy[rows] = token_statistics(hidden, policy.head, part.tokens, scorable_mask)
+        log_probs[rows] = plain[rows]
         if temperature != 1.0:
             log_probs[rows], _ = token_statistics(hidden, policy.head, part.tokens, scorable_mask, temperature)
         for copied in perturbed:
-            kl[rows] += visual_kl(policy, replace(part, encoded=copied.select(part.prompts)), hidden, vision[rows])
-    policy.headless.require_finite("Log-probabilities, entropy and KL", torch.stack([log_probs, entropy, kl]))
-    return Evidence(log_probs, entropy, (kl / max(len(perturbed), 1)).masked_fill(unseen, torch.nan))
+            divergence, given = with_perturbed(
+                policy, replace(part, encoded=copied.select(part.prompts)), hidden, vision[rows]
+            )
+            kl[rows] += divergence
+            blurred[rows] += given
+    policy.headless.require_finite(
+        "Log-probabilities, entropy and KL", torch.stack([log_probs, plain, entropy, kl, blurred])
+    )
+    kl, blurred = ((total / max(len(perturbed), 1)).masked_fill(unseen, torch.nan) for total in (kl, blurred))
+    return Evidence(log_probs, entropy, kl, plain, blurred)
 
 
-def visual_kl(
+def with_perturbed(
     policy: Policy, perturbed: MicroBatch, hidden: Float[Tensor, "N T D"], vision: Bool[Tensor, "N T"]
-) -> Float[Tensor, "N T"]:
-    """KL of the distributions given the images from those given perturbed ones; 0 outside vision tokens.
+) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
+    """KL of the distributions given the images from those given perturbed ones, and log-probabilities given these.
+
+    Both are 0 outside vision tokens.
 
     Args:
         policy: What wrote the tokens.
@@ -79,8 +89,11 @@ def visual_kl(
     """
     until = vision.flip(1).cummax(1).values.flip(1)
     last = int(until.sum(1).max())
-    kl = torch.zeros(vision.shape, device=vision.device)
+    kl, log_probs = (torch.zeros(vision.shape, device=vision.device) for _ in range(2))
     if last:
-        states = policy.hidden(replace(perturbed, tokens=perturbed.tokens[:, :last], mask=until[:, :last]))
+        tokens = perturbed.tokens[:, :last]
+        states = policy.hidden(replace(perturbed, tokens=tokens, mask=until[:, :last]))
         kl[:, :last] = vocabulary_kl(hidden[:, :last], states, policy.head, vision[:, :last])
-    return kl
+        scorable = policy.scorable_mask(tokens, vision[:, :last])
+        log_probs[:, :last], _ = token_statistics(states, policy.head, tokens, scorable)
+    return kl, log_probs

@@ -16,12 +16,15 @@ from vlcal.errors import UserError
 from vlcal.objectives import SamplerCorrection
 from vlcal.parts import fresh_defaults, load_states, states_of
 from vlcal.perturbations import PatchMask, Perturbation
-from vlcal.policy import UNLIMITED, Policy
-from vlcal.rewards import Reward, combine
+from vlcal.policy import UNLIMITED, EncodedPrompts, Policy
+from vlcal.rewards import Attempts, Reward, combine
 from vlcal.training.chunks import ChunkedPrompts, joined
+from vlcal.training.counterfactual import told_apart
 from vlcal.training.measurement import measure, with_evidence
+from vlcal.training.phases import PhaseClock
 from vlcal.training.reader import ResponseReader
 from vlcal.training.sampling import SamplingPlan, draw_seed
+from vlcal.training.starts import Asked
 from vlcal.types import Assessment, Evidence, Experience, PromptBatch, Responses, Rollouts
 
 
@@ -33,7 +36,7 @@ class Pipeline:
         rewards: Reward of each name; the names are the log keys.
         perturbation: Changes the image, once per prompt and copy, for the measure of visual certainty.
         certainty: Infers visual certainty from the clean and the perturbed pass.
-        advantages: Turns rewards into advantages.
+        advantages: Turns rewards into advantages of tokens.
         reweighter: Moves advantages between the tokens of a response.
         copies: Perturbed copies per image, `K`; their KLs are averaged.
     """
@@ -58,6 +61,7 @@ class Pipeline:
         self.advantages = advantages
         self.reweighter = reweighter
         self.copies = copies
+        self.clock = PhaseClock()
 
     @torch.no_grad()
     def collect(
@@ -77,9 +81,11 @@ class Pipeline:
         """
         assessment = self.assess(policy, prompts, plan, budget)
         rollouts, evidence = assessment.rollouts, assessment.evidence
-        advantages = self.advantages(assessment.rewards.total, plan.group_size)[:, None] * rollouts.mask
-        reweighted = self.reweighter(advantages, assessment.certainty, assessment.responses)
-        weights = correction(evidence.log_probs, rollouts.log_probs, rollouts.mask)
+        (own, _), advantages = told_apart(assessment), torch.zeros_like(evidence.log_probs)
+        advantages[~rollouts.counterfactual] = self.advantages(own.rewards.total, own.rollouts)
+        earned = advantages * rollouts.chosen
+        reweighted = self.reweighter(earned, assessment.certainty, assessment.responses)
+        weights = correction(evidence.log_probs, rollouts.log_probs, rollouts.chosen)
         return Experience(assessment, reweighted * weights)
 
     @torch.no_grad()
@@ -101,7 +107,7 @@ class Pipeline:
         rollouts, responses, evidence = (joined(parts) for parts in zip(*measured, strict=True))
         rollouts = replace(rollouts, tokens=rollouts.tokens.masked_fill(~rollouts.mask, policy.pad_token_id))
         certainty = self.certainty(evidence, rollouts, responses)
-        rewards = combine(self.rewards, responses, certainty, plan.group_size)
+        rewards = combine(self.rewards, Attempts(prompts.prompts, rollouts, responses, certainty))
         return Assessment(prompts.prompts, rollouts, responses, evidence, certainty, rewards)
 
     def _measured(
@@ -109,16 +115,30 @@ class Pipeline:
     ) -> tuple[Rollouts, Responses, Evidence]:
         """The completions of one chunk, read, with what is measured on their tokens."""
         asked, encoded = prompts.prompts.select(chunk), prompts.encoded(chunk)
-        seeds = [draw_seed(plan.seed, "rollout", name) for name in asked.ids]
-        rollouts = plan.engine.sample(policy, encoded, plan.group_size, seeds)
+        with self.clock.phase("sampling"):
+            rollouts = self._sampled(policy, asked, encoded, plan)
         responses = self.reader.read(policy, asked, rollouts)
         vision, evident, temperature = responses.spans.vision, with_evidence(asked), plan.engine.temperature
         perturbed = [
             policy.encode(self.perturbed(policy, asked, plan.seed, number), self.reader.grammar)
             for number in range(self.copies if vision.any() and evident.any() else 0)
         ]
-        evidence = measure(policy, encoded, perturbed, rollouts, vision, evident, temperature, budget)
+        with self.clock.phase("scoring"):
+            evidence = measure(policy, encoded, perturbed, rollouts, vision, evident, temperature, budget)
         return rollouts, responses, evidence
+
+    def _sampled(self, policy: Policy, prompts: PromptBatch, encoded: EncodedPrompts, plan: SamplingPlan) -> Rollouts:
+        """The completions of one chunk."""
+        grammar = self.reader.grammar
+
+        def perturbed() -> EncodedPrompts:  # of a draw of its own, so that the measure does not know the reading
+            return policy.encode(self.perturbed(policy, prompts, plan.seed, self.copies), grammar)
+
+        def seeds(what: str) -> list[int]:
+            return [draw_seed(plan.seed, what, name) for name in prompts.ids]
+
+        asked = Asked(policy, encoded, plan.engine, seeds, grammar, perturbed)
+        return plan.starts.sample(asked, plan.group_size)
 
     def perturbed(self, policy: Policy, prompts: PromptBatch, seed: int, number: int) -> PromptBatch:
         """The prompts with perturbed images; one draw per prompt, so that a whole group is measured alike."""

@@ -13,9 +13,9 @@ from vlcal.evaluation.metrics import (
     METRICS,
     EqualMass,
     EqualWidth,
-    LeastSure,
     LeaveOut,
     Metric,
+    Ranked,
     ScoredResponses,
     WrongAndUnsure,
 )
@@ -63,8 +63,9 @@ def test_nothing_to_judge_gives_nan_or_a_count_of_0(figure: Metric) -> None:
 
 @every_metric
 def test_an_absent_confidence_counts_as_wrong_and_unsure(figure: Metric) -> None:
-    absent = figure([0.9, 0.2, math.nan, math.nan], [1, 0, 1, 0])
-    stated = figure([0.9, 0.2, 0.5, 0.5], [1, 0, 0, 0])
+    question = np.repeat(np.arange(100), 4)
+    absent = figure(np.tile([0.9, 0.2, math.nan, math.nan], 100), np.tile([1, 0, 1, 0], 100), question=question)
+    stated = figure(np.tile([0.9, 0.2, 0.5, 0.5], 100), np.tile([1, 0, 0, 0], 100), question=question)
     of_what_was_stated = {"parse_rate": 0.5, "distinct_values": 2, "value_entropy": math.log(2)}
 
     assert absent == pytest.approx(of_what_was_stated.get(figure.name, stated), abs=1e-9)
@@ -72,9 +73,11 @@ def test_an_absent_confidence_counts_as_wrong_and_unsure(figure: Metric) -> None
 
 @every_metric
 def test_left_out_means_as_if_never_there_but_for_the_parse_rate(figure: Metric) -> None:
-    left_out = figure([0.9, 0.2, math.nan], [1, 0, 1], LeaveOut())
+    thrice, twice = np.repeat(np.arange(100), 3), np.repeat(np.arange(100), 2)
+    left_out = figure(np.tile([0.9, 0.2, math.nan], 100), np.tile([1, 0, 1], 100), LeaveOut(), thrice)
+    never = figure(np.tile([0.9, 0.2], 100), np.tile([1, 0], 100), question=twice)
 
-    assert left_out == pytest.approx(2 / 3 if figure.name == "parse_rate" else figure([0.9, 0.2], [1, 0]), abs=1e-9)
+    assert left_out == pytest.approx(2 / 3 if figure.name == "parse_rate" else never, abs=1e-9)
 
 
 @every_metric
@@ -137,23 +140,21 @@ def test_partly_right_counts_in_part_where_a_formula_can_and_as_a_class_where_it
     assert metrics.auroc([0.2, 0.9], [0.49, 0.5]) == 1.0
 
 
-def test_a_score_of_any_scale_is_ranked_and_an_absent_one_is_the_least_sure() -> None:
-    score, correct = np.array([300.0, math.nan, -5.0, 0.5, math.nan]), [1, 0, 1, 0, 1]
+def test_a_score_of_any_scale_is_ranked_and_an_absent_one_changes_nothing() -> None:
+    score, correct = np.array([300.0, -5.0, 0.5]), [1, 1, 0]
 
-    # Of the six pairs, 300 wins two; -5 loses to 0.5 and beats the absent one, which ties with the other absent one.
-    assert metrics.auroc(score, correct, LeastSure()) == pytest.approx((2 + 1 + 0.5) / 6)
-    assert metrics.auroc(np.exp(score / 100), correct, LeastSure()) == metrics.auroc(score, correct, LeastSure())
-    assert metrics.auroc([2.0, math.nan, -5.0], [1, 0, 1], LeastSure()) == 1
-    assert math.isnan(metrics.auroc([math.nan, math.nan, 3.0], [1, 0, math.nan], LeastSure()))
+    assert metrics.auroc(score, correct, Ranked()) == 0.5  # 300 beats 0.5, and -5 does not
+    assert metrics.auroc(np.exp(score / 100), correct, Ranked()) == 0.5
+    assert metrics.auroc([*score, math.nan, math.nan], [*correct, 0, 1], Ranked()) == 0.5
+    assert math.isnan(metrics.auroc([math.nan, math.nan, 3.0], [1, 0, math.nan], Ranked()))
 
 
 def test_each_policy_has_its_own_auroc() -> None:
     stated, correct = [0.9, 0.3, math.nan, math.nan], [1, 0, 1, 0]
 
-    # Wrong and unsure: 0.9 against 0.3, 0.5 and 0.5. Left out: 0.9 against 0.3. Least sure: the absent ones tie below.
+    # Wrong and unsure: 0.9 against 0.3, 0.5 and 0.5. Left out: 0.9 against 0.3.
     assert metrics.auroc(stated, correct) == 1
     assert metrics.auroc(stated, correct, LeaveOut()) == 1
-    assert metrics.auroc(stated, correct, LeastSure()) == pytest.approx((1 + 1 + 0 + 0.5) / 4)
     assert metrics.auroc([0.4, 0.3, math.nan], [1, 0, 1]) == pytest.approx(0.5)
 
 
@@ -196,3 +197,28 @@ def test_settled_responses_hold_no_nan() -> None:
     assert judged.settled(WrongAndUnsure()).confidence.tolist() == [0.9, 0.5]
     assert judged.settled(WrongAndUnsure()).correct.tolist() == [1.0, 0.0]
     assert judged.settled(LeaveOut()).question.tolist() == ["0"]
+
+
+def test_the_auroc_within_questions_pools_the_pairs_of_each_question() -> None:
+    confidence, correct = [0.9, 0.5, 0.5, 0.2, 0.7, 0.1], [1, 0, 1, 0, 0, 1]
+
+    # Question a: .9 beats both wrong ones, .5 ties one and beats the other: 3.5 of 4. Question b: 0 of 1.
+    assert metrics.within_auroc(confidence, correct, question=list("aaaabb")) == pytest.approx(3.5 / 5)
+    assert math.isnan(metrics.within_auroc(confidence, correct))
+
+
+def test_the_auroc_within_questions_of_a_draw_counts_a_question_as_often_as_it_was_drawn() -> None:
+    rows = Rows([0.9, 0.1, 0.5, 0.5], [1, 0, 1, 0], drawn_with=np.array([0, 0, 1, 1]))
+
+    drawn = metrics.within_auroc.of(rows.levels(np.array([[1.0, 1.0], [3.0, 1.0], [0.0, 2.0], [0.0, 0.0]])))
+
+    assert drawn == pytest.approx([0.75, 3.5 / 4, 0.5, math.nan], nan_ok=True)
+
+
+def test_the_calibration_error_of_humanitys_last_exam_leaves_its_last_bin_out() -> None:
+    confidence = np.repeat([0.2, 0.5, 0.9], [100, 100, 150])
+    correct = np.concatenate([np.arange(100) < 50, np.arange(100) < 90, np.arange(150) < 0]).astype(float)
+
+    # Gaps of .3 and .4 in 100 of 350 responses each; the third bin, with the remainder, is not summed.
+    assert metrics.hle_calibration_error(confidence, correct) == pytest.approx(math.sqrt(100 / 350 * (0.09 + 0.16)))
+    assert math.isnan(metrics.hle_calibration_error(confidence[:199], correct[:199]))

@@ -12,7 +12,7 @@ from vlcal.evaluation import metrics
 from vlcal.evaluation.metrics import METRICS, LeaveOut, ScoredResponses
 from vlcal.evaluation.metrics.bootstrap import Clusters, bootstrap, percentile_interval
 from vlcal.evaluation.metrics.levels import Rows
-from vlcal.evaluation.metrics.table import Estimate, metric_table, paired_difference, shared_questions
+from vlcal.evaluation.metrics.table import Contrast, metric_table, paired_difference, shared_questions
 
 Array = NDArray[np.float64]
 
@@ -45,10 +45,11 @@ def test_the_same_data_and_seed_give_the_same_numbers_and_another_seed_others() 
 
 
 def test_draws_do_not_depend_on_how_many_fit_into_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    confidence, correct = simulated(np.random.default_rng(1), 80)
-    judged = ScoredResponses(confidence, correct, np.arange(80).astype(str), np.repeat(names("a", "b"), 40))
+    confidence, correct = simulated(np.random.default_rng(1), 240)
+    question = (np.arange(240) // 2).astype(str)
+    judged = ScoredResponses(confidence, correct, question, np.repeat(names("a", "b"), 120))
     whole = metric_table(judged, 50).estimates
-    monkeypatch.setattr("vlcal.evaluation.metrics.bootstrap.BLOCK", 240)  # three draws at a time
+    monkeypatch.setattr("vlcal.evaluation.metrics.bootstrap.BLOCK", 720)  # three draws at a time
 
     in_blocks = metric_table(judged, 50).estimates
 
@@ -165,7 +166,21 @@ def test_paired_questions_tell_apart_what_two_tables_cannot() -> None:
 def test_a_run_does_not_differ_from_itself() -> None:
     judged = ScoredResponses.of(*simulated(np.random.default_rng(7), 60))
 
-    assert paired_difference(judged, judged, draws=30)["auroc"] == Estimate(0, 0, 0)
+    assert paired_difference(judged, judged, draws=30)["auroc"] == Contrast(0, 0, 0, detectable=0)
+
+
+def test_the_detectable_difference_is_a_multiple_of_the_standard_error_of_the_paired_difference() -> None:
+    # 100 questions, all wrong; the Brier scores differ by .36 - .16 = .2 on one half and by -.2 on the other, so that
+    # their mean has the standard error .2 / 10 = .02, and (1.960 + .842) * .02 = .056.
+    low, high = np.repeat([0.4, 0.6], 50), np.repeat([0.6, 0.4], 50)
+    first, second = (ScoredResponses.of(each, np.zeros(100)) for each in (low, high))
+
+    found = paired_difference(first, second, draws=4000)
+
+    assert found["brier"].value == pytest.approx(0)
+    assert found["brier"].detectable == pytest.approx(0.056, abs=0.003)
+    assert 0 < found["ece_per_value"].detectable < 1  # a norm of deviations, from the draws of its noise
+    assert math.isnan(paired_difference(first, second, draws=0)["brier"].detectable)
 
 
 def test_only_questions_that_both_have_are_compared() -> None:

@@ -25,8 +25,8 @@ folder, rank, epochs = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 torch.distributed.init_process_group("gloo", folder + "/meeting", rank=rank, world_size=2)
 collected, computed = CalibrationMetrics(), []
 for batches in epochs:
-    for ids, columns in batches:
-        collected.update(ids, Outcomes(*np.array(columns)))
+    for columns in batches:
+        collected.update(Outcomes(*map(np.array, columns)))
     computed.append(collected.compute())
     collected.reset()
 print(json.dumps(computed))
@@ -37,7 +37,8 @@ def outcomes(correct: Sequence[float], overall: Sequence[float], **columns: Sequ
     """Rows of which the columns that are not given are unknown."""
     given = {"correct": correct, "overall": overall, "well_formed": [1.0] * len(correct), **columns}
     unknown = [NAN] * len(correct)
-    return Outcomes(**{f.name: np.array(given.get(f.name, unknown), np.float64) for f in fields(Outcomes)})
+    columns_given = {f.name: np.array(given.get(f.name, unknown), np.float64) for f in fields(Outcomes)}
+    return Outcomes(**{**columns_given, "prompt": np.array(columns.get("prompt", range(len(correct))), np.int64)})
 
 
 def random_outcomes(rows: int, seed: int) -> Outcomes:
@@ -45,7 +46,8 @@ def random_outcomes(rows: int, seed: int) -> Outcomes:
     rng = np.random.default_rng(seed)
     columns = {f.name: np.where(rng.random(rows) < 0.1, NAN, rng.integers(0, 11, rows) / 10) for f in fields(Outcomes)}
     verdicts = {name: np.round(columns[name]) for name in ("correct", "perception_correct", "reasoning_correct")}
-    return Outcomes(**{name: c.astype(np.float32).astype(np.float64) for name, c in {**columns, **verdicts}.items()})
+    numbers = {name: c.astype(np.float32).astype(np.float64) for name, c in {**columns, **verdicts}.items()}
+    return Outcomes(**{**numbers, "prompt": seed * 1000 + np.arange(rows) // 2})
 
 
 def test_metrics_of_four_responses_are_those_worked_out_by_hand() -> None:
@@ -154,41 +156,39 @@ def test_partly_right_answers_count_in_calibration_as_far_as_they_are_right() ->
     assert summarize(replace(rows, correct=rows.correct * 0))["ece"] == pytest.approx(0.25)
 
 
+def test_the_auroc_within_prompts_compares_responses_to_the_same_prompt_alone() -> None:
+    # Prompt 1 has its right response ahead, prompt 2 a tie, prompt 3 no pair; across prompts all are the wrong way.
+    rows = outcomes([1.0, 0.0, 1.0, 0.0, 0.0], [0.2, 0.1, 0.5, 0.5, 0.9], prompt=[1, 1, 2, 2, 3])
+
+    assert summarize(rows)["within_auroc"] == 0.75
+    assert "within_auroc" not in summarize(replace(rows, prompt=np.arange(5)))
+
+
 def test_collected_batches_give_the_metrics_of_all_of_them() -> None:
     batches = [random_outcomes(rows, seed=rows) for rows in (20, 1, 30)]
     collected = CalibrationMetrics()
     for batch in batches:
-        collected.update(["the same prompt"] * len(batch), batch)
+        collected.update(batch)
 
     assert collected.compute() == pytest.approx(summarize(Outcomes.join(batches)), nan_ok=True)
 
 
 def test_a_reset_forgets_all_rows() -> None:
     collected = CalibrationMetrics()
-    collected.update(["a", "b"], outcomes([0.0, 1.0], [0.5, 1.0]))
+    collected.update(outcomes([0.0, 1.0], [0.5, 1.0]))
 
     collected.reset()
-    collected.update(["c"], outcomes([1.0], [1.0]))
+    collected.update(outcomes([1.0], [1.0]))
 
     assert (collected.compute()["n"], collected.compute()["accuracy"]) == (1, 1)
 
 
-def test_an_id_for_each_response_is_asked_for() -> None:
-    with pytest.raises(ValueError, match="`ids` must name the prompt of each response; got 1 for 2"):
-        CalibrationMetrics().update(["a"], outcomes([0.0, 1.0], [0.5, 1.0]))
-
-
 def test_ranks_join_their_rows_and_count_a_repeated_prompt_once(tmp_path: Path) -> None:
     first, second, third = (random_outcomes(rows, seed=rows) for rows in (4, 3, 2))
-    ids = [
-        [f"{name}{row}" for row in range(len(batch))] for name, batch in zip("abc", (first, second, third), strict=True)
-    ]
     # A distributed sampler gives the last rank prompts of the first, where there are too few.
-    uneven = [[(ids[0], first), (ids[1], second)], [(ids[2], third), (ids[0], first)]]
-    empty = [[(ids[0], first)], []]
-    epochs = [
-        [[(names, astuple(rows)) for names, rows in epoch[rank]] for epoch in (uneven, empty)] for rank in range(2)
-    ]
+    uneven = [[first, second], [third, first]]
+    empty = [[first], []]
+    epochs = [[[astuple(rows) for rows in epoch[rank]] for epoch in (uneven, empty)] for rank in range(2)]
     ranks = [
         subprocess.Popen(
             [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,12 @@ def test_two_columns_are_the_overall_confidence(tmp_path: Path) -> None:
     np.testing.assert_array_equal(outputs.truth["overall"], [1, 0])
     assert len(set(outputs.question)) == 2
     assert outputs.dataset.tolist() == ["all", "all"]
+
+
+def test_a_question_has_one_name_as_a_number_or_as_a_text(tmp_path: Path) -> None:
+    rows = [{"confidence": 0.5, "correct": 1, "id": name} for name in (7, "7", 7.0, "7 ", 7.5)]
+
+    assert read(tmp_path, "a.jsonl", rows).question.tolist() == ["7", "7", "7", "7", "7.5"]
 
 
 def test_columns_of_any_name_are_read_when_named(tmp_path: Path) -> None:
@@ -230,6 +237,7 @@ def test_a_pattern_that_cannot_find_anything_is_refused(pattern: str, message: s
         ({"confidence": 0.5, "correct": "maybe"}, "row 2, column `correct`: a verdict must be a number in"),
         ({"confidence": 0.5, "correct": 2}, "row 2, column `correct`: a verdict must be a number in"),
         ({"confidence": 0.5, "correct": 1, "dataset": ""}, "row 2, column `dataset`: a name must not be empty"),
+        ({"confidence": 0.5, "correct": 1, "dataset": math.nan}, "row 2, column `dataset`: a name must not be empty"),
     ],
 )
 def test_a_bad_row_is_named_with_its_file_and_column(tmp_path: Path, row: dict[str, Any], message: str) -> None:

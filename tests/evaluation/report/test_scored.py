@@ -15,6 +15,7 @@ from vlcal.commands.report import report
 from vlcal.commands.score import score
 from vlcal.evaluation.outputs import read_outputs
 from vlcal.evaluation.report.scored import Bootstrap, Comparison, compare, short_names
+from vlcal.evaluation.report.tables import kind_table
 
 Make = Callable[..., Any]
 NO_DRAWS = Bootstrap(draws=0)
@@ -147,5 +148,18 @@ def test_score_and_report_give_the_same_numbers(two_files: list[Path], tmp_path:
             expected = said["differences"][0][line["kind"]][line["metric"]]["value"]
             assert line["difference"] == f"{expected:.6g}"
         assert line["truth"] == run["held_against"][line["kind"]]
-    # Two files, three kinds: all metrics as stated, per data set and on average, and five of six baselines.
-    assert numbers == 2 * 3 * ((1 + 2 + 1) * 23 + 6 * 5) * 3
+    # Two files, three kinds: all metrics as stated, per data set and on average, and six of six baselines.
+    assert numbers == 2 * 3 * ((1 + 2 + 1) * 25 + 6 * 6) * 3
+
+
+def test_the_ceiling_stands_beside_the_stated_confidence(write: Make, row: Make) -> None:
+    outputs = read_outputs(write("after", [row(n, correct=float(n % 2), overall=0.5) for n in range(4)]))
+    ceiling = {"overall": {"readout_ceiling": np.array([0.1, 0.9, 0.2, 0.8])}}
+
+    table = kind_table(compare([outputs], NO_DRAWS, [ceiling]), "overall", ["auroc", "mce"])
+
+    assert table.head == ("metric", "after", "ceiling of after")
+    assert [[cell.text for cell in cells] for cells in table.rows] == [
+        ["AUROC", "0.500", "1.000"],
+        ["MCE", "0.000", "–"],
+    ]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from vlcal.evaluation.metrics.table import Estimate, metric_estimates, metric_table
+from vlcal.evaluation.metrics.table import Contrast, Estimate, metric_estimates, metric_table
 from vlcal.evaluation.report.content import Cell, Section, Table, difference_cell, estimate_cell, number
 from vlcal.evaluation.report.plane import plane_section
 from vlcal.evaluation.report.renderings import markdown_table
@@ -136,11 +136,11 @@ def test_a_corruption_curve_of_another_length_is_refused(write: Make, row: Make,
 
 
 def test_a_difference_is_called_better_only_where_its_interval_leaves_out_zero() -> None:
-    sure, unsure = Estimate(-0.2, -0.3, -0.1), Estimate(-0.2, -0.5, 0.1)
+    sure, unsure = Contrast(-0.2, -0.3, -0.1), Contrast(-0.2, -0.5, 0.1, detectable=0.42)
     assert difference_cell(sure, "brier") == Cell("−0.200", "−0.300 to −0.100, better", strong=True)
     assert difference_cell(sure, "auroc").note.endswith("worse")
     assert difference_cell(sure, "mean_confidence") == Cell("−0.200", "−0.300 to −0.100", strong=True)
-    assert difference_cell(unsure, "brier") == Cell("−0.200", "−0.500 to +0.100")
+    assert difference_cell(unsure, "brier") == Cell("−0.200", "−0.500 to +0.100; detectable 0.420")
 
 
 def test_counts_have_no_decimals_and_nothing_is_a_dash() -> None:

@@ -1,8 +1,9 @@
-"""The digits world as Lightning takes it: prompts to learn from and to be judged on, and demonstrations."""
+"""The digits world as Lightning takes it: prompts to learn from and to be judged on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import lightning
 import torch
@@ -12,10 +13,8 @@ from vlcal.data.digits.glyphs import load_glyphs
 from vlcal.data.digits.scene import Scene, draw_scene
 from vlcal.data.resumable import TableOrder, resumable_loader
 from vlcal.errors import UserError
-from vlcal.parts import fresh_defaults
-from vlcal.text import Grammar
 from vlcal.training.sampling import draw_seed
-from vlcal.types import DemonstrationBatch, PromptBatch
+from vlcal.types import PromptBatch
 
 DIGITS = 3
 Sample = tuple[str, Scene]  # a stable name and what it names
@@ -29,9 +28,12 @@ class DigitsScenes(Dataset[Sample]):
         scenes: How many there are.
         hardness: Range of the spoiling strength of each scene by index.
         seed: Of all scenes.
+        in_words: How many of them, from the start, are put in words, without an image.
     """
 
-    def __init__(self, split: str, scenes: int, hardness: Callable[[int], tuple[float, float]], seed: int) -> None:
+    def __init__(
+        self, split: str, scenes: int, hardness: Callable[[int], tuple[float, float]], seed: int, in_words: int = 0
+    ) -> None:
         if split not in ("train", "test"):
             raise UserError(f"`split` must be train or test; got {split!r}.")
         if scenes < 1:
@@ -43,6 +45,7 @@ class DigitsScenes(Dataset[Sample]):
         self.scenes = scenes
         self.hardness = hardness
         self.seed = seed
+        self.in_words = in_words
 
     def __len__(self) -> int:
         return self.scenes
@@ -52,15 +55,16 @@ class DigitsScenes(Dataset[Sample]):
             raise IndexError(index)
         name = f"{self.split}-{self.seed}-{index}"
         rng = torch.Generator().manual_seed(draw_seed(self.seed, "scene", self.split, str(index)))
-        return name, draw_scene(load_glyphs(held_out=self.split == "test"), DIGITS, self.hardness(index), rng)
+        scene = draw_scene(load_glyphs(held_out=self.split == "test"), DIGITS, self.hardness(index), rng)
+        return name, replace(scene, image=None) if index < self.in_words else scene
 
 
 def prompt_batch(named: Sequence[Sample]) -> PromptBatch:
     """Scenes as prompts; what the world knows goes into the extras."""
     return PromptBatch(
         ids=tuple(name for name, _ in named),
-        images=tuple((scene.image,) for _, scene in named),
-        questions=tuple(scene.question.text for _, scene in named),
+        images=tuple(() if scene.image is None else (scene.image,) for _, scene in named),
+        questions=tuple(scene.asked for _, scene in named),
         targets=tuple(scene.target for _, scene in named),
         extras=tuple(
             {
@@ -116,75 +120,3 @@ class DigitsPrompts(lightning.LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Sample]:
         """The scenes of unseen digits."""
         return self.val_dataloader()
-
-
-class DigitsDemonstrations(lightning.LightningDataModule):
-    """Demonstrated responses about spoiled digits, for warm-up.
-
-    A response describes truthfully how clear each digit is, but both of its confidences are drawn evenly at random: it
-    teaches to state one, and nothing about which. Reading from nothing is learned from clear scenes first, then
-    hardened: with hard scenes from the start it is not learned at all.
-
-    Args:
-        steps: Training batches in all.
-        batch_size: Scenes a step.
-        grammar: The form of a response.
-        clear_share: Share of the steps, from the start, with unspoiled scenes.
-        hardening_share: Share of the steps behind those over which the spoiling range grows to its full width.
-        seed: Of scenes and stated levels.
-    """
-
-    @fresh_defaults
-    def __init__(
-        self,
-        steps: int = 320,
-        batch_size: int = 64,
-        grammar: Grammar = Grammar(),
-        clear_share: float = 0.35,
-        hardening_share: float = 0.2,
-        seed: int = 0,
-    ) -> None:
-        super().__init__()
-        self.grammar = grammar
-        self.batch_size = batch_size
-        self.seed = seed
-        self.scenes = steps * batch_size
-        self.clear_until = clear_share * self.scenes
-        self.hardening = max(hardening_share * self.scenes, 1.0)
-        self.train = DigitsScenes("train", self.scenes, self.hardness, seed)
-        self.unseen = DigitsScenes("test", 256, lambda _: (0.0, 1.0), seed=1)
-
-    def hardness(self, index: int) -> tuple[float, float]:
-        """The spoiling range of a training scene."""
-        return 0.0, min(max(0.0, (index - self.clear_until) / self.hardening), 1.0)
-
-    def train_dataloader(self) -> DataLoader[Sample]:
-        """Fresh scenes, easy ones first."""
-        return resumable_loader(self.train, TableOrder(len(self.train)), self.batch_size, self.demonstrate)
-
-    def val_dataloader(self) -> DataLoader[Sample]:
-        """Whole responses about unseen digits."""
-        return DataLoader(self.unseen, batch_size=256, collate_fn=self.demonstrate)
-
-    def demonstrate(self, named: Sequence[Sample]) -> DemonstrationBatch:
-        """Prompts with the responses to imitate."""
-        return DemonstrationBatch(prompt_batch(named), tuple(self.response(name, scene) for name, scene in named))
-
-    def response(self, name: str, scene: Scene) -> str:
-        """A right reading, right reasoning, an honest analysis, and two confidences that mean nothing."""
-        rng = torch.Generator().manual_seed(draw_seed(self.seed, "levels", name))
-        visual, reasoning = torch.randint(len(self.grammar.levels), (2,), generator=rng).tolist()
-        return self.grammar.render(
-            vision="".join(map(str, scene.reading)),
-            reasoning=scene.question.reason(scene.reading),
-            answer=scene.target,
-            analysis=" ".join(scene.clarity),
-            visual_level=self.grammar.levels[visual],
-            reasoning_level=self.grammar.levels[reasoning],
-        )
-
-    def corpus(self, scenes: int = 500) -> list[str]:
-        """Texts of this world, for a tokenizer to learn its words from."""
-        drawn = DigitsScenes("train", scenes, lambda _: (0.0, 1.0), seed=2)
-        named = [drawn[index] for index in range(scenes)]
-        return [text for name, scene in named for text in (scene.question.text, self.response(name, scene))]

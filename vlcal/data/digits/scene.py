@@ -22,14 +22,15 @@ class Scene:
     """One sample of the digits world, with everything the world knows about it.
 
     Args:
-        image: What the policy sees: paper black, ink white, each scanned pixel 4 x 4 display pixels.
+        image: What the policy sees: paper black, ink white, each scanned pixel 4 x 4 display pixels; None where the
+            number stands in the question.
         reading: The digits, left to right.
         strengths: How much each digit was spoiled, 0 to 1.
         spoil: In which way.
         question: What is asked.
     """
 
-    image: Float[Tensor, "3 height width"]
+    image: Float[Tensor, "3 height width"] | None
     reading: tuple[int, ...]
     strengths: tuple[float, ...]
     spoil: str
@@ -39,6 +40,12 @@ class Scene:
     def target(self) -> str:
         """The right answer."""
         return self.question.answer(self.reading)
+
+    @property
+    def asked(self) -> str:
+        """The question as the policy gets it; it holds the number where there is no image."""
+        known = "" if self.image is not None else f"The number is {''.join(map(str, self.reading))}. "
+        return known + self.question.text
 
     @property
     def clarity(self) -> tuple[str, ...]:
@@ -54,17 +61,20 @@ def draw_scene(glyphs: Glyphs, digits: int, hardness: tuple[float, float], rng: 
     strengths = tuple((centre + jitter).clamp(0, 1).tolist())
     spoil = list(SPOILS)[_below(len(SPOILS), rng)]
     scans = torch.randint(len(glyphs), (digits,), generator=rng)
-    ink = [SPOILS[spoil](glyphs.images[scan], strength, rng) for scan, strength in zip(scans, strengths, strict=True)]
+    ink = [
+        SPOILS[spoil](glyphs.ink(scan, rng), strength, rng)
+        for scan, strength in zip(scans.tolist(), strengths, strict=True)
+    ]
     row = torch.cat(ink, dim=1).clamp(-1, 2).add(1).div(3)
     image = row.repeat_interleave(ZOOM, 0).repeat_interleave(ZOOM, 1).expand(3, SIDE * ZOOM, -1)
     kind = list(QUESTION_KINDS)[_below(len(QUESTION_KINDS), rng)]
-    where = torch.randperm(digits, generator=rng)[: QUESTION_KINDS[kind].places].sort().values
+    operands = QUESTION_KINDS[kind].operands
     return Scene(
         image=image,
         reading=tuple(glyphs.labels[scans].tolist()),
         strengths=strengths,
         spoil=spoil,
-        question=Question(kind, tuple(where.tolist())),
+        question=Question(kind, operands[_below(len(operands), rng)]),
     )
 
 

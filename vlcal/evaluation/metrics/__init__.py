@@ -1,11 +1,12 @@
 """How good confidences are: each metric once, as a function of arrays and of bootstrap draws; no torch."""
 
-from vlcal.evaluation.metrics.binning import Binning, EqualMass, EqualWidth, Nearest, PerValue
+from vlcal.evaluation.metrics.binning import Binning, EqualMass, EqualWidth, FullBins, Nearest, PerValue
 from vlcal.evaluation.metrics.calibration import (
     Reliability,
     ece_equal_mass,
     ece_equal_width,
     ece_per_value,
+    hle_calibration_error,
     mce,
     reliability_curve,
     rmsce,
@@ -33,9 +34,10 @@ from vlcal.evaluation.metrics.ranking import (
     coverage_at_risk_10,
     e_aurc,
     risk_coverage_curve,
+    within_auroc,
 )
 from vlcal.evaluation.metrics.registry import METRICS
-from vlcal.evaluation.metrics.responses import AbsentPolicy, LeastSure, LeaveOut, ScoredResponses, WrongAndUnsure
+from vlcal.evaluation.metrics.responses import AbsentPolicy, LeaveOut, Ranked, ScoredResponses, WrongAndUnsure
 
 __all__ = [
     "METRICS",
@@ -45,11 +47,12 @@ __all__ = [
     "Correlation",
     "EqualMass",
     "EqualWidth",
-    "LeastSure",
+    "FullBins",
     "LeaveOut",
     "Metric",
     "Nearest",
     "PerValue",
+    "Ranked",
     "Reliability",
     "RiskCoverage",
     "ScoredResponses",
@@ -70,6 +73,7 @@ __all__ = [
     "ece_equal_mass",
     "ece_equal_width",
     "ece_per_value",
+    "hle_calibration_error",
     "log_loss",
     "mce",
     "mean_confidence",
@@ -81,4 +85,5 @@ __all__ = [
     "smooth_ece",
     "value_entropy",
     "wilson_interval",
+    "within_auroc",
 ]

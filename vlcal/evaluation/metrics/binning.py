@@ -103,6 +103,37 @@ class EqualMass(Binning):
         return summed.reshape(rows, self.bins)
 
 
+class FullBins(Binning):
+    """Bins of a given number of responses each, by rising confidence, up to the last full one, which is left out.
+
+    Equal confidences that an edge parts are shared between the two bins in proportion, as in random order on average.
+
+    Args:
+        size: Responses in each bin, at least 1.
+    """
+
+    def __init__(self, size: int = 100) -> None:
+        self.size = checked(size)
+
+    def sums(self, levels: Levels, *columns: Floats) -> tuple[Floats, ...]:
+        if not len(levels.value):
+            return tuple(column[:, :0] for column in columns)
+        ends = np.cumsum(levels.count, -1)
+        kept = np.maximum(ends[:, -1:] // self.size - 1, 0)
+        edges = self.size * np.minimum(np.arange(int(kept.max()) + 1), kept)
+        at = np.array([np.searchsorted(row, edge) for row, edge in zip(ends, edges, strict=True)])
+        count = np.take_along_axis(levels.count, at, -1)
+        ahead = edges - np.take_along_axis(ends, at, -1) + count
+        share = np.divide(ahead, count, out=np.zeros(count.shape), where=count > 0)
+        return tuple(self._summed(column, at, share) for column in columns)
+
+    def _summed(self, column: Floats, at: NDArray[np.intp], share: Floats) -> Floats:
+        at = np.broadcast_to(at, (len(column), at.shape[-1]))
+        before = np.take_along_axis(np.cumsum(column, -1) - column, at, -1)
+        summed: Floats = np.diff(before + share * np.take_along_axis(column, at, -1))
+        return summed
+
+
 def starts_of(index: NDArray[np.intp]) -> NDArray[np.intp]:
     """Where each bin of an ascending index begins."""
     return np.flatnonzero(np.diff(index, prepend=-1))

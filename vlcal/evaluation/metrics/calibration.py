@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.fft import dct
 from scipy.special import ndtri
 
-from vlcal.evaluation.metrics.binning import Binning, EqualMass, EqualWidth, PerValue, starts_of
-from vlcal.evaluation.metrics.levels import Floats, Levels, Rows, segment_sums
+from vlcal.evaluation.metrics.binning import Binning, EqualMass, EqualWidth, FullBins, PerValue, starts_of
+from vlcal.evaluation.metrics.levels import Floats, Levels, Rows, ratio, segment_sums
 from vlcal.evaluation.metrics.metric import (
     Better,
     Binned,
@@ -19,6 +19,7 @@ from vlcal.evaluation.metrics.metric import (
     deviation_metric,
     largest,
     mean_absolute,
+    mean_square,
     root_mean_square,
 )
 from vlcal.evaluation.metrics.responses import AbsentPolicy, WrongAndUnsure
@@ -29,6 +30,7 @@ PRECISION, MOST_STEPS = 1e-9, 50  # of the search for its bandwidth, which takes
 WIDTHS = EqualWidth(10)
 MASSES = EqualMass(10)
 VALUES = PerValue()
+HUNDREDS = FullBins(100)
 
 
 @deviation_metric("ECE, equal width", Better.LOWER, "10 bins of equal width, each with its lower edge, 1.0 in the last")
@@ -59,6 +61,27 @@ def mce(levels: Levels) -> Deviation:
 def rmsce(levels: Levels) -> Deviation:
     """Root of the mean squared gap, weighted by responses. Kumar, Liang and Ma (2019), the l2 calibration error."""
     return Binned(levels, WIDTHS, root_mean_square)
+
+
+@deviation_metric(
+    "HLE calibration error",
+    Better.LOWER,
+    "root mean square over bins of 100 responses, the last of them left out; undefined below 200 responses",
+)
+def hle_calibration_error(levels: Levels) -> Deviation:
+    """sqrt(sum_B 100 / n (c_B - a_B)^2) over bins of 100 responses by rising confidence. Phan et al. (2025).
+
+    What is quoted beside scores of Humanity's Last Exam. Its script, `calib_err` of Hendrycks et al. (2019) with p = 2
+    and beta = 100, sums over all bins but the last, which holds the remainder of n / 100 too, and divides by all n.
+    Where confidences tie across an edge it depends on the order of the rows; here on none.
+    """
+    return Binned(levels, HUNDREDS, partial(_root_mean_square_of_all, levels.total))
+
+
+def _root_mean_square_of_all(total: Floats, deviation: Floats, count: Floats) -> Floats:
+    """Root of the squared gaps of the bins, averaged over all responses; NaN where there is no bin."""
+    squared = mean_square(deviation, count) * count.sum(-1)
+    return np.sqrt(ratio(squared, total))
 
 
 @deviation_metric(

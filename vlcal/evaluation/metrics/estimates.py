@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from vlcal.evaluation.metrics.metric import Deviation
 from vlcal.evaluation.metrics.registry import METRICS
 from vlcal.evaluation.metrics.responses import AbsentPolicy, ScoredResponses
 
+QUANTILES = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)  # 2.80: level .05 on two sides, power .8
 CELLS = 2**24  # of noise held for one metric: 128 MiB. With a bin for each of very many values, fewer draws are kept
 
 
@@ -32,6 +34,18 @@ class Estimate:
     value: float
     low: float = math.nan
     high: float = math.nan
+
+
+@dataclass(frozen=True)
+class Contrast(Estimate):
+    """The difference of a metric between two runs, with its 95 % interval; NaN where undefined.
+
+    Args:
+        detectable: The minimum detectable difference: a true one of that size is found, its interval without 0, in 80 %
+            of samples of as many questions.
+    """
+
+    detectable: float = math.nan
 
 
 class Group:
@@ -125,15 +139,33 @@ def mean_estimate(sampled: Sequence[Sampled], name: str) -> Estimate:
     return Estimate(value)
 
 
-def difference_estimate(first: Sampled, second: Sampled, name: str) -> Estimate:
+def difference_estimate(first: Sampled, second: Sampled, name: str) -> Contrast:
     """A metric of the first minus that of the second, which share their draws."""
     value = first.values[name] - second.values[name]
     if name in first.noisy and name in second.noisy:
-        pair = plausible([first.noisy[name]]), plausible([second.noisy[name]])
-        return _holding(value, *plausible_difference(*pair))
+        one, other = plausible([first.noisy[name]]), plausible([second.noisy[name]])
+        held = _holding(value, *plausible_difference(one, other))
+        return Contrast(value, held.low, held.high, detectable_difference(one.norms - other.norms))
     if name in first.drawn and name in second.drawn and not math.isnan(value):
-        return Estimate(value, *percentile_interval(first.drawn[name] - second.drawn[name]))
-    return Estimate(value)
+        drawn = first.drawn[name] - second.drawn[name]
+        return Contrast(value, *percentile_interval(drawn), detectable_difference(drawn))
+    return Contrast(value)
+
+
+def detectable_difference(drawn: Floats) -> float:
+    """The minimum detectable difference (Bloom, 1995), `(z_.975 + z_.8) SE`; NaN with fewer than two draws.
+
+    SE, the standard error, is the standard deviation of the bootstrapped difference. A two-sided test at the level .05
+    finds a true difference of this size with a power of .8.
+
+    Args:
+        drawn: The difference in each draw of the questions; NaN where it is undefined.
+
+    >>> round(detectable_difference(np.array([0.0, 0.02, 0.04])), 4)  # SE .02
+    0.056
+    """
+    defined = drawn[~np.isnan(drawn)]
+    return QUANTILES * float(np.std(defined, ddof=1)) if len(defined) > 1 else math.nan
 
 
 def _holding(value: float, low: float, high: float) -> Estimate:

@@ -31,6 +31,8 @@ class Levels:
         kept: Responses with that confidence, whether or not the outcome is known, (B, K).
         stated: How many of `kept` were stated by the model and not filled in, (B, K).
         asked: All responses, with and without a confidence, (B,).
+        pairs: Pairs of a right and a wrong response to the same question, (B,).
+        won: How many of them have the right one ahead, a tie counting half, (B,).
     """
 
     value: Floats
@@ -41,6 +43,8 @@ class Levels:
     kept: Floats
     stated: Floats
     asked: Floats
+    pairs: Floats
+    won: Floats
 
     @cached_property
     def total(self) -> Floats:
@@ -96,6 +100,7 @@ class Rows:
         filled, scored = absent(stated, outcome)
         check_unit("confidence", filled)  # after the policy, which may turn scores of another scale into ranks
         place = np.arange(len(filled)) if drawn_with is None else drawn_with
+        self._pairs, self._won = _pairs_within(place, filled, scored)
         self._width = int(place.max(initial=-1)) + 1
         # NaN sorts to the end.
         order, left_out = np.split(np.argsort(filled, kind="stable"), [int((~np.isnan(filled)).sum())])
@@ -126,11 +131,30 @@ class Rows:
         weighted = [drawn if np.all(column == 1) else drawn * column for column in self._distinct]
         sums = [segment_sums(values, self._starts) for values in weighted]
         asked = drawn.sum(-1) + weights[:, self._left_out].sum(-1)
-        return Levels(value=self.value, asked=asked, **{name: sums[at] for name, at in self._which.items()})
+        pairs, won = (weights[:, : self._width] @ column for column in (self._pairs, self._won))
+        named = {name: sums[at] for name, at in self._which.items()}
+        return Levels(value=self.value, asked=asked, pairs=pairs, won=won, **named)
 
     def once(self) -> Levels:
         """The sums with every response counted once: one row, the data themselves."""
         return self.levels(np.ones((1, self._width)))
+
+
+def _pairs_within(place: NDArray[np.intp], confidence: Floats, correct: Floats) -> tuple[Floats, Floats]:
+    """For each question its pairs of a right and a wrong response, and those with the right one ahead, (questions,)."""
+    width, scored = int(place.max(initial=-1)) + 1, ~np.isnan(confidence + correct)
+    place, confidence, right = place[scored], confidence[scored], correct[scored] >= RIGHT
+    order = np.lexsort((confidence, place))
+    place, confidence, right = place[order], confidence[order], right[order]
+    new = np.diff(place, prepend=-1) != 0
+    starts = np.flatnonzero(new | (np.diff(confidence, prepend=-1) != 0))  # of each confidence within a question
+    level_of = place[starts]
+    rights, wrongs = (segment_sums(column.astype(np.float64)[None], starts)[0] for column in (right, ~right))
+    below = np.cumsum(wrongs) - wrongs
+    first = np.searchsorted(level_of, level_of)  # the lowest confidence of the same question
+    ahead = rights * (below - below[first] + wrongs / 2)
+    of_right, of_wrong, won = (np.bincount(level_of, sums, width) for sums in (rights, wrongs, ahead))
+    return (of_right * of_wrong).astype(np.float64), won.astype(np.float64)
 
 
 def segment_sums(values: Floats, starts: NDArray[np.intp]) -> Floats:

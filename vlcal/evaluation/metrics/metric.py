@@ -61,15 +61,23 @@ class Metric:
         """Smallest and largest value."""
         return self.low, self.high
 
-    def __call__(self, confidence: ArrayLike, correct: ArrayLike, absent: AbsentPolicy = WrongAndUnsure()) -> float:
+    def __call__(
+        self,
+        confidence: ArrayLike,
+        correct: ArrayLike,
+        absent: AbsentPolicy = WrongAndUnsure(),
+        question: ArrayLike | None = None,
+    ) -> float:
         """The value over these responses; NaN where it is undefined.
 
-        A row whose outcome is NaN is left out; one whose confidence is NaN is scored as `absent` says.
+        A row whose outcome is NaN is left out; one whose confidence is NaN is scored as `absent` says. Without
+        `question`, the id of what each response answers, every response is to a question of its own.
 
         Raises:
             UserError: If the arrays differ in length or hold something outside [0, 1].
         """
-        return float(self.of(Rows(confidence, correct, absent).once())[0])
+        number = None if question is None else np.unique(np.asarray(question), return_inverse=True)[1]
+        return float(self.of(Rows(confidence, correct, absent, number).once())[0])
 
 
 def metric(

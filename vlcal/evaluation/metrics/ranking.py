@@ -23,6 +23,21 @@ def auroc(levels: Levels) -> Floats:
     return ratio(won, right.sum(-1) * wrong.sum(-1))
 
 
+@metric(
+    "within-prompt AUROC",
+    Better.HIGHER,
+    "pairs of a right and a wrong response to the same question, of all questions together; a tie counts half",
+)
+def within_auroc(levels: Levels) -> Floats:
+    """P(c_right > c_wrong) + P(c_right = c_wrong) / 2 of two responses to the same question.
+
+    The within-question discrimination of Taubenfeld et al. (2025, CISC, arXiv 2502.06233): 0.5 for a confidence that
+    knows the question alone. Every pair weighs the same, so a question with r right and w wrong responses weighs r w;
+    undefined where none has both. A question that is drawn twice in the bootstrap counts its pairs twice.
+    """
+    return ratio(levels.won, levels.pairs)
+
+
 @metric("AUPRC", Better.HIGHER, "average precision for right responses, equal confidences in one step")
 def auprc(levels: Levels) -> Floats:
     """Average precision: sum of precision times step of recall, surest first; undefined if none is right."""

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from vlcal.evaluation.metrics.calibration import ece_equal_mass, ece_equal_width, ece_per_value, mce, rmsce, smooth_ece
+from vlcal.evaluation.metrics.calibration import (
+    ece_equal_mass,
+    ece_equal_width,
+    ece_per_value,
+    hle_calibration_error,
+    mce,
+    rmsce,
+    smooth_ece,
+)
 from vlcal.evaluation.metrics.descriptive import (
     accuracy,
     distinct_values,
@@ -16,7 +24,7 @@ from vlcal.evaluation.metrics.descriptive import (
 )
 from vlcal.evaluation.metrics.metric import Metric
 from vlcal.evaluation.metrics.proper import brier, brier_reliability, brier_resolution, brier_uncertainty, log_loss
-from vlcal.evaluation.metrics.ranking import augrc, auprc, aurc, auroc, coverage_at_risk_10, e_aurc
+from vlcal.evaluation.metrics.ranking import augrc, auprc, aurc, auroc, coverage_at_risk_10, e_aurc, within_auroc
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
@@ -31,12 +39,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             smooth_ece,
             mce,
             rmsce,
+            hle_calibration_error,
             brier,
             brier_reliability,
             brier_resolution,
             brier_uncertainty,
             log_loss,
             auroc,
+            within_auroc,
             auprc,
             aurc,
             e_aurc,

@@ -46,23 +46,22 @@ class LeaveOut(AbsentPolicy):
         return confidence, correct
 
 
-class LeastSure(AbsentPolicy):
-    """Ranked below every score that is present, with its own outcome: for scores of any real scale.
+class Ranked(AbsentPolicy):
+    """Ranked among the scores that are present, for scores of any real scale; a row without one is left out.
 
-    Such a score, as the label-free certainty, is no confidence and 0.5 means nothing on its scale. It is replaced by
-    its rank in [0, 1], so only metrics of the order (AUROC, AUPRC, the AURC family, coverage) are meaningful.
+    Such a score, as the label-free certainty, is no confidence: it is absent where there was nothing to measure, as in
+    an answer to a question without an image, and not where a model would rather not say. It is replaced by its rank in
+    (0, 1], so only metrics of the order (AUROC, AUPRC, the AURC family, coverage) are meaningful.
     """
 
-    description: ClassVar[str] = "ranked below all others"
+    description: ClassVar[str] = "left out, the others ranked"
 
     def __call__(self, confidence: NDArray[np.float64], correct: NDArray[np.float64]) -> Columns:
-        """Ranks in (0, 1] and 0 where the score is absent; all NaN if no score has a known outcome."""
+        """Ranks in (0, 1]; NaN where the score is absent."""
         present = ~np.isnan(confidence)
-        if np.isnan(correct[present]).all():
-            return np.full(confidence.shape, np.nan), correct
         distinct, place = np.unique(confidence[present], return_inverse=True)
-        ranks = np.zeros(confidence.shape)
-        ranks[present] = (place + 1) / len(distinct)
+        ranks = np.full(confidence.shape, np.nan)
+        ranks[present] = (place + 1) / max(len(distinct), 1)
         return ranks, correct
 
 

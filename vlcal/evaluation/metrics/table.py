@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vlcal.errors import UserError
 from vlcal.evaluation.metrics.bootstrap import Clusters
-from vlcal.evaluation.metrics.estimates import Estimate, Group, difference_estimate, mean_estimate, sample
+from vlcal.evaluation.metrics.estimates import Contrast, Estimate, Group, difference_estimate, mean_estimate, sample
 from vlcal.evaluation.metrics.metric import Metric
 from vlcal.evaluation.metrics.registry import METRICS
 from vlcal.evaluation.metrics.responses import AbsentPolicy, LeaveOut, ScoredResponses, WrongAndUnsure
@@ -19,6 +19,7 @@ from vlcal.evaluation.metrics.responses import AbsentPolicy, LeaveOut, ScoredRes
 __all__ = [
     "METRICS",
     "AbsentPolicy",
+    "Contrast",
     "Counts",
     "Estimate",
     "LeaveOut",
@@ -132,7 +133,7 @@ def paired_difference(
     draws: int = 1000,
     seed: int = 0,
     absent: AbsentPolicy = WrongAndUnsure(),
-) -> Mapping[str, Estimate]:
+) -> Mapping[str, Contrast]:
     """Every metric of `first` minus that of `second`, on the questions that both have, with its interval.
 
     A draw takes the same questions from both, so the difficulty of a question cancels out.

@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from vlcal.errors import UserError
 from vlcal.evaluation.metrics.calibration import ece_equal_width
-from vlcal.evaluation.metrics.levels import Floats
+from vlcal.evaluation.metrics.levels import RIGHT, Floats
 from vlcal.evaluation.metrics.proper import brier
-from vlcal.evaluation.metrics.ranking import auroc
-from vlcal.evaluation.metrics.responses import LeastSure
+from vlcal.evaluation.metrics.ranking import auroc, within_auroc
+from vlcal.evaluation.metrics.responses import Ranked
 from vlcal.types import Assessment
 
 TRUTHS = {"overall": "correct", "visual": "perception_correct", "reasoning": "reasoning_correct"}
@@ -34,6 +34,7 @@ class Outcomes:
     """One row per response, (N,) each; NaN where a value is absent or unknown.
 
     Args:
+        prompt: A key of the prompt that was answered: equal where the id is, in every process.
         correct: The verifier's verdict on the answer.
         overall: Stated overall confidence.
         visual: Stated visual confidence.
@@ -45,6 +46,7 @@ class Outcomes:
         clearness: How little the image was perturbed, where the data set knows: an upper limit of visual confidence.
     """
 
+    prompt: NDArray[np.int64]
     correct: Floats
     overall: Floats
     visual: Floats
@@ -74,7 +76,8 @@ class Outcomes:
             "well_formed": said.well_formed,
             "clearness": clearness.repeat_interleave(assessment.rollouts.group_size),
         }
-        return cls(**{name: column.detach().cpu().double().numpy() for name, column in columns.items()})
+        prompt = np.array([_key(name) for name in prompts.ids], np.int64).repeat(assessment.rollouts.group_size)
+        return cls(prompt, **{name: column.detach().cpu().double().numpy() for name, column in columns.items()})
 
     @classmethod
     def join(cls, parts: Sequence[Outcomes]) -> Outcomes:
@@ -86,12 +89,16 @@ class Outcomes:
         return {kind: (getattr(self, kind), getattr(self, truth)) for kind, truth in TRUTHS.items()}
 
 
+MEASURED = tuple(f.name for f in fields(Outcomes) if f.name != "prompt")
+
+
 def summarize(outcomes: Outcomes) -> dict[str, float]:
     """Accuracy, calibration and discrimination of each confidence against its own outcome, by their names in the log.
 
     ECE has ten bins of equal width. ECE, AUROC and Brier score count an absent confidence as `WrongAndUnsure` does, the
-    AUROC of the label-free certainty and of the clearness, which are no confidences, as `LeastSure`. A mean leaves out
-    what is absent or unknown. A metric is NaN where no outcome is known.
+    AUROC of the label-free certainty and of the clearness, which are no confidences, as `Ranked`. A mean leaves out
+    what is absent or unknown. A metric is NaN where no outcome is known; the AUROC within prompts is left out where no
+    prompt has both a right and a wrong response.
     """
     means = {
         "accuracy": outcomes.correct,
@@ -106,19 +113,23 @@ def summarize(outcomes: Outcomes) -> dict[str, float]:
         "clearness_overall_auroc": (outcomes.clearness, outcomes.correct),
     }
     metrics = {"n": float(len(outcomes)), **{name: _mean(values) for name, values in means.items()}}
+    metrics["reasoning_wrong"] = float((outcomes.reasoning_correct < RIGHT).sum())
     for kind, pair in outcomes.pairs().items():
         prefix = "" if kind == "overall" else f"{kind}_"
         metrics[f"{prefix}ece"] = ece_equal_width(*pair)
         metrics[f"{prefix}auroc"] = auroc(*pair)
         metrics[f"{prefix}brier"] = brier(*pair)
-    return metrics | {name: auroc(*pair, LeastSure()) for name, pair in scores.items()}
+        within = within_auroc(*pair, question=outcomes.prompt)
+        if not math.isnan(within):
+            metrics[f"{prefix}within_auroc"] = within
+    return metrics | {name: auroc(*pair, Ranked()) for name, pair in scores.items()}
 
 
 class CalibrationMetrics(Metric):
     """`summarize` over all batches and ranks, as a torchmetrics module.
 
     It keeps every response, since most of the metrics cannot be averaged over batches. A distributed sampler repeats
-    prompts until every rank has the same number: over several ranks, each id counts once.
+    prompts until every rank has the same number: over several ranks, each response to a prompt counts once.
     """
 
     is_differentiable = False
@@ -136,32 +147,31 @@ class CalibrationMetrics(Metric):
         """Forget all responses."""
         super().reset()
         # A rank without a batch must still take part in the gathering, with tensors of the same shape and type.
-        self.rows.append(torch.empty(0, len(fields(Outcomes)), device=self.device))
-        self.keys.append(torch.empty(0, dtype=torch.long, device=self.device))
+        self.rows.append(torch.empty(0, len(MEASURED), device=self.device))
+        self.keys.append(torch.empty(0, 2, dtype=torch.long, device=self.device))
 
-    def update(self, ids: Sequence[str], outcomes: Outcomes) -> None:
-        """Take in one batch.
-
-        Args:
-            ids: The id of each response's prompt.
-            outcomes: One row per id.
-
-        Raises:
-            UserError: If there are more or fewer ids than rows.
-        """
-        if len(ids) != len(outcomes):
-            raise UserError(f"`ids` must name the prompt of each response; got {len(ids)} for {len(outcomes)}.")
-        columns = [getattr(outcomes, f.name) for f in fields(outcomes)]
-        self.rows.append(torch.tensor(np.stack(columns, 1), dtype=torch.float32, device=self.device))
-        self.keys.append(torch.tensor([_key(name) for name in ids], dtype=torch.long, device=self.device))
+    def update(self, outcomes: Outcomes) -> None:
+        """Take in one batch, with all responses to its prompts."""
+        columns = np.stack([getattr(outcomes, name) for name in MEASURED], 1)
+        keys = np.stack([outcomes.prompt, _members(outcomes.prompt)], 1)
+        self.rows.append(torch.tensor(columns, dtype=torch.float32, device=self.device))
+        self.keys.append(torch.tensor(keys, dtype=torch.long, device=self.device))
 
     def compute(self) -> dict[str, float]:
         """Metric name -> value over everything so far."""
-        rows = dim_zero_cat(self.rows).cpu().double().numpy()
+        rows, keys = dim_zero_cat(self.rows).cpu().double().numpy(), dim_zero_cat(self.keys).cpu().numpy()
         if torch.distributed.is_initialized():
-            first = np.unique(dim_zero_cat(self.keys).cpu().numpy(), return_index=True)[1]
-            rows = rows[np.sort(first)]
-        return summarize(Outcomes(*rows.T))
+            first = np.sort(np.unique(keys, axis=0, return_index=True)[1])
+            rows, keys = rows[first], keys[first]
+        return summarize(Outcomes(keys[:, 0], *rows.T))
+
+
+def _members(prompt: NDArray[np.int64]) -> NDArray[np.intp]:
+    """How many responses to the same prompt stand ahead of each."""
+    order = np.argsort(prompt, kind="stable")
+    members = np.empty(len(prompt), np.intp)
+    members[order] = np.arange(len(prompt)) - np.searchsorted(prompt[order], prompt[order])
+    return members
 
 
 def _key(name: str) -> int:

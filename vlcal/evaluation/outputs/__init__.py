@@ -8,9 +8,10 @@ from pathlib import Path
 from vlcal.errors import UserError
 from vlcal.evaluation.outputs.column import DeclaredScale, PlainScale, Scale
 from vlcal.evaluation.outputs.harness import SampleLog, VLMEvalKitTable
+from vlcal.evaluation.outputs.inspect_samples import InspectSamples
 from vlcal.evaluation.outputs.log_format import LogFormat, NamedColumns, PredictionFile
 from vlcal.evaluation.outputs.outputs import Outputs, Request, joined
-from vlcal.evaluation.outputs.shares import is_share, read_shares
+from vlcal.evaluation.outputs.shares import is_share, prediction_files, read_shares
 from vlcal.evaluation.outputs.sheet import NotOutputs, Sheet
 from vlcal.evaluation.outputs.statement import GrammarStatement, PatternStatement, Statement, scale_of
 
@@ -26,15 +27,22 @@ __all__ = [
     "Statement",
     "outputs_in",
     "read_outputs",
+    "read_runs",
     "scale_of",
 ]
 
 logger = logging.getLogger(__name__)
 
 # The first that recognises a sheet reads it; the last recognises any.
-LOG_FORMATS: tuple[LogFormat, ...] = (PredictionFile(), SampleLog(), VLMEvalKitTable(), NamedColumns())
+LOG_FORMATS: tuple[LogFormat, ...] = (
+    PredictionFile(),
+    SampleLog(),
+    InspectSamples(),
+    VLMEvalKitTable(),
+    NamedColumns(),
+)
 # Of a folder only files of these names are opened: others that begin with a line of commas are settings or logs.
-SUFFIXES = {".jsonl", ".json", ".csv", ".tsv", ".parquet", ".xlsx"}
+SUFFIXES = {".jsonl", ".json", ".csv", ".tsv", ".parquet", ".xlsx", ".eval"}
 
 
 def read_outputs(path: Path, request: Request = Request()) -> Outputs:
@@ -46,6 +54,16 @@ def read_outputs(path: Path, request: Request = Request()) -> Outputs:
     if path.is_dir():
         return _read_folder(path, request)
     return outputs_in(read_shares(path), request)
+
+
+def read_runs(path: Path, request: Request = Request()) -> list[Outputs]:
+    """The runs that a path stands for: each prediction file that vlcal wrote is one, all else in a folder another.
+
+    Raises:
+        UserError: If anything about a file is not what it should be; names file, row and column.
+    """
+    predictions = prediction_files(path) if path.is_dir() else []
+    return [read_outputs(file, request) for file in predictions or [path]]
 
 
 def outputs_in(sheet: Sheet, request: Request = Request()) -> Outputs:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vlcal.errors import UserError
 from vlcal.evaluation.outputs.sheet import Sheet
+from vlcal.json_rows import cell_text
 
 Floats = NDArray[np.float64]
 Names = NDArray[np.str_]
@@ -56,14 +57,14 @@ def verdict_column(sheet: Sheet, name: str) -> Floats:
 
 
 def name_column(sheet: Sheet, column: str) -> Names:
-    """Short names, the same for equal values in any file: what is long is replaced by its digest.
+    """Short names, the same for 7, 7.0 and "7 " in any file: what is long is replaced by its digest.
 
     Raises:
         UserError: If one is empty; names file, row and column.
     """
     found = []
     for row, cell in enumerate(sheet[column]):
-        name = "" if cell is None else str(cell)
+        name = "" if cell is None or cell != cell else cell_text(cell)  # the second: NaN, an empty cell among numbers
         if not name:
             raise sheet.refusal(row, column, "a name must not be empty.")
         long = len(name) > LONGEST_NAME

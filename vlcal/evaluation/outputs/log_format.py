@@ -102,7 +102,7 @@ class NamedColumns(LogFormat):
         "visual": ("visual", "visual_confidence", "vision_confidence"),
         "reasoning": ("reasoning", "reasoning_confidence"),
     }
-    identities: ClassVar[Sequence[str]] = ("question_id", "id", "question")
+    identities: ClassVar[Sequence[str]] = ("question_id", "prompt_id", "problem_id", "group", "id", "question")
     responses: ClassVar[Sequence[str]] = ("response", "prediction", "completion")
 
     def recognises(self, sheet: Sheet) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+from vlcal.errors import UserError
 from vlcal.evaluation.outputs.sheet import Sheet, read_sheet
 
 _SHARE = re.compile(r"(.+)\.\d+")  # NAME.1.jsonl of NAME.jsonl, as vlcal's writers name them
@@ -39,3 +41,19 @@ def first_of_run(path: Path) -> Path:
     share = _SHARE.fullmatch(path.stem)
     first = path.with_name(f"{share[1]}{path.suffix}") if share else path
     return first if first.is_file() else path
+
+
+def prediction_files(folder: Path) -> list[Path]:
+    """The prediction files directly in a folder: one whose name begins with "before" first, the others by age."""
+    files = [path for path in folder.glob("*.jsonl") if not is_share(path) and _holds_predictions(path)]
+    return sorted(files, key=lambda path: (not path.name.startswith("before"), path.stat().st_mtime, path.name))
+
+
+def _holds_predictions(path: Path) -> bool:
+    """Whether the first line is a response with a verdict and a confidence."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            row = json.loads(file.readline() or "{}")
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}, row 1: not JSON: {error}. Write one JSON object a line.") from error
+    return isinstance(row, dict) and "correct" in row and bool(row.keys() & {"overall", "visual", "reasoning"})

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
+import re
 import sys
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from vlcal.errors import UserError
 from vlcal.json_rows import Place, json_rows
@@ -122,6 +124,31 @@ class Excel(SheetFormat):
         return _from_cells(path, [str(name) for name in rows[0]], rows[1:])
 
 
+class InspectLog(SheetFormat):
+    """A log of Inspect: a zip archive of JSON files, `.eval`, or one JSON object; a row per sample and epoch."""
+
+    KEPT: ClassVar[Sequence[str]] = ("id", "epoch", "input", "target", "output", "scores", "metadata")
+    """What is read of a sample: messages and events, the bulk of it, are left."""
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return any(name.startswith("samples/") for name in archive.namelist())
+        return re.match(rb'\s*\{\s*"version"\s*:', head) is not None and b'"eval"' in head
+
+    def read(self, path: Path) -> Sheet:
+        try:
+            about, samples = _archived(path) if zipfile.is_zipfile(path) else _in_one_object(path)
+            rows = [{"task": about["task"], **{name: sample.get(name) for name in self.KEPT}} for sample in samples]
+        except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError, zipfile.BadZipFile) as error:
+            raise UserError(
+                f"{path}: no log that Inspect wrote to its end: {type(error).__name__}: {error}. Have Inspect write it "
+                "again: inspect log convert --to json."
+            ) from error
+        columns = {name: [row[name] for row in rows] for name in ("task", *self.KEPT)}
+        return Sheet(path, columns, [f"{row['id']} of epoch {row['epoch']}" for row in rows])
+
+
 class Json(SheetFormat):
     """JSON Lines, an array of objects, or an object that holds them."""
 
@@ -151,11 +178,11 @@ class Delimited(SheetFormat):
         return _from_cells(path, rows[0], [row for row in rows[1:] if row])
 
 
-FORMATS: tuple[SheetFormat, ...] = (Parquet(), Excel(), Json(), Delimited())
+FORMATS: tuple[SheetFormat, ...] = (Parquet(), Excel(), InspectLog(), Json(), Delimited())
 
 
 def read_sheet(path: Path) -> Sheet:
-    """The table in a file: JSON, CSV, TSV, parquet or Excel.
+    """The table in a file: JSON, CSV, TSV, parquet, Excel or a log of Inspect.
 
     Raises:
         NotOutputs: If the file is empty or something else.
@@ -178,6 +205,20 @@ def read_sheet(path: Path) -> Sheet:
     if not len(sheet):
         raise NotOutputs(f"{path} holds no row, so there is nothing to score.")
     return sheet
+
+
+def _archived(path: Path) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
+    """What a log in an archive says about its evaluation, and its samples."""
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        header = next(name for name in ("header.json", "_journal/start.json", "start.json", *names) if name in names)
+        samples = [json.loads(archive.read(name)) for name in names if name.startswith("samples/")]
+        return json.loads(archive.read(header))["eval"], samples
+
+
+def _in_one_object(path: Path) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
+    log = json.loads(path.read_text(encoding="utf-8-sig"))
+    return log["eval"], log.get("samples") or []
 
 
 def _from_cells(path: Path, names: list[str], rows: Sequence[Sequence[Any]]) -> Sheet:

@@ -11,7 +11,7 @@ from typing import Any
 
 from vlcal.errors import UserError
 from vlcal.evaluation.metrics import METRICS, Better
-from vlcal.evaluation.metrics.table import Estimate
+from vlcal.evaluation.metrics.table import Contrast, Estimate
 
 ABSENT = "–"
 WHOLE = {"distinct_values"}  # metrics that count
@@ -137,12 +137,13 @@ def estimate_cell(estimate: Estimate, metric: str) -> Cell:
     return Cell(number(estimate.value), _interval(estimate, number))
 
 
-def difference_cell(estimate: Estimate, metric: str) -> Cell:
-    """A difference with its interval; strong, and called better or worse, where the interval does not contain 0."""
+def difference_cell(estimate: Contrast, metric: str) -> Cell:
+    """A difference with its interval and what could be detected; strong, and called better or worse, beyond 0."""
     beyond = estimate.low > 0 or estimate.high < 0
     verdict = _verdict(estimate.value, METRICS[metric].better) if beyond else ""
     printed = partial(count if metric in WHOLE else number, signed=True)
     note = ", ".join(part for part in (_interval(estimate, printed), verdict) if part)
+    note += "" if math.isnan(estimate.detectable) else f"; detectable {number(estimate.detectable)}"
     return Cell(printed(estimate.value), note, beyond)
 
 

@@ -19,7 +19,7 @@ from vlcal.evaluation.report.tables import STATED, all_tables, with_baselines
 ALL, MACRO = "(all)", "(mean over data sets)"
 COLUMNS = (
     *("run", "dataset", "kind", "truth", "readout", "metric", "value", "low", "high"),
-    *("difference", "difference_low", "difference_high", "responses"),
+    *("difference", "difference_low", "difference_high", "difference_detectable", "responses"),
 )
 _MARKUP = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]<>#|~$"} | {"\n": " ", "\r": " "})
 Line = dict[str, object]
@@ -74,8 +74,9 @@ class Json(Rendering):
 
     Of one file an object with a key per kind of confidence, metric -> value, low, high, and beside these `posthoc`,
     `datasets`, `macro`, `counts`, `held_against`, `correlation`, `absent` and `file`. Of several files `runs`, a list
-    of such objects, and `differences`, a list with one object per file after the first; its `notes` say per kind why a
-    difference is missing or on which questions it was taken.
+    of such objects, and `differences`, a list with one object per file after the first, where each metric has
+    `detectable` too, the minimum detectable difference; its `notes` say per kind why a difference is missing or on
+    which questions it was taken.
     """
 
     of_baselines: ClassVar[Collection[str]] = METRICS
@@ -123,9 +124,9 @@ class Csv(Rendering):
 RENDERINGS: Mapping[str, Rendering] = {"table": Terminal(), "markdown": Markdown(), "json": Json(), "csv": Csv()}
 
 
-def markdown_report(title: str, facts: Iterable[str], sections: Sequence[Section]) -> str:
-    """A report as Markdown: its tables, and the numbers behind each figure."""
-    parts = [f"# {escaped(title)}", "\n".join(f"- {escaped(fact)}" for fact in facts)]
+def markdown_report(title: str, facts: Iterable[str], verdicts: Iterable[str], sections: Sequence[Section]) -> str:
+    """A report as Markdown: what it comes to, its tables, and the numbers behind each figure."""
+    parts = [f"# {escaped(title)}", *("\n".join(f"- {escaped(line)}" for line in lines) for lines in (facts, verdicts))]
     for section in sections:
         parts += [f"## {escaped(section.title)}", escaped(section.lead)]
         parts += [markdown_table(table, "###") for table in section.tables]
@@ -191,7 +192,7 @@ def _lines(about: Line, estimates: Estimates, differences: Estimates | None = No
     for metric, estimate in estimates.items():
         columns = dict(zip(("value", "low", "high"), asdict(estimate).values(), strict=True))
         if differences:
-            names = ("difference", "difference_low", "difference_high")
+            names = ("difference", "difference_low", "difference_high", "difference_detectable")
             columns |= zip(names, asdict(differences[metric]).values(), strict=True)
         known = {name: f"{value:.6g}" for name, value in columns.items() if not math.isnan(value)}
         yield {**about, "metric": metric, **known}

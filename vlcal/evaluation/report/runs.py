@@ -15,7 +15,7 @@ from vlcal.errors import UserError
 from vlcal.evaluation.metrics.levels import Floats
 from vlcal.evaluation.outputs import DeclaredScale, Outputs, Request, outputs_in
 from vlcal.evaluation.outputs.column import confidence_column, number_of
-from vlcal.evaluation.outputs.shares import is_share, read_shares
+from vlcal.evaluation.outputs.shares import prediction_files, read_shares
 from vlcal.evaluation.outputs.sheet import Sheet
 from vlcal.evaluation.report.scored import short_names
 
@@ -83,23 +83,13 @@ def _run(name: str, path: Path) -> Run:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    files = [path for path in folder.glob("*.jsonl") if not is_share(path) and _holds_predictions(path)]
+    files = prediction_files(folder)
     if not files:
         raise UserError(
             f"`runs` must name prediction files or folders that hold some; {folder} holds none. PredictionWriter "
             "writes them."
         )
-    return sorted(files, key=lambda path: (not path.name.startswith("before"), path.stat().st_mtime, path.name))
-
-
-def _holds_predictions(path: Path) -> bool:
-    """Whether the first line is a response with a verdict and a confidence."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            row = json.loads(file.readline() or "{}")
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}, row 1: not JSON: {error}. Write one JSON object a line.") from error
-    return isinstance(row, dict) and "correct" in row and any(kind in row for kind in CONFIDENCES)
+    return files
 
 
 def _probes(path: Path) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from vlcal.evaluation.metrics import (
 )
 from vlcal.evaluation.metrics.levels import Floats
 from vlcal.evaluation.metrics.table import (
+    Contrast,
     Estimate,
     MetricTable,
     check_draws,
@@ -43,7 +44,7 @@ Estimates = Mapping[str, Estimate]
 
 BASELINES: tuple[Calibrator, ...] = (Temperature(), Platt(), Beta(), Isotonic(), Histogram())
 FOLDS = 5
-OF_BASELINES = ("ece_equal_width", "smooth_ece", "brier", "log_loss", "auroc")
+OF_BASELINES = ("ece_equal_width", "smooth_ece", "brier", "log_loss", "auroc", "within_auroc")
 BASELINE_DRAWS = 200  # at most: up to ten rows for every kind, beside which the stated confidence has all draws
 
 
@@ -75,7 +76,7 @@ class Bootstrap:
         """Some metrics over all responses, from fewer draws."""
         return metric_estimates(responses, metrics, min(self.draws, BASELINE_DRAWS), self.seed, self.absent)
 
-    def difference(self, first: ScoredResponses, second: ScoredResponses) -> Estimates:
+    def difference(self, first: ScoredResponses, second: ScoredResponses) -> Mapping[str, Contrast]:
         """Every metric of the first minus that of the second, on the questions that both have."""
         return paired_difference(first, second, self.draws, self.seed, self.absent)
 
@@ -128,7 +129,7 @@ class Difference:
         note: Why there is none, or on which questions it was taken where not on all; otherwise empty.
     """
 
-    estimates: Estimates
+    estimates: Mapping[str, Contrast]
     note: str
 
 

@@ -28,6 +28,7 @@ MAIN = (
     "brier",
     "log_loss",
     "auroc",
+    "within_auroc",
     "aurc",
     "coverage_at_risk_10",
     "distinct_values",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 
 from vlcal.evaluation.metrics import METRICS
+from vlcal.evaluation.metrics.table import Estimate
 from vlcal.evaluation.report.content import Cell, Row, Table, count, difference_cell, estimate_cell
 from vlcal.evaluation.report.scored import OF_BASELINES, Comparison, Estimates, ScoredKind
 
@@ -15,6 +17,8 @@ TRUTHS = {
 }
 PER_DATASET = ("accuracy", "ece_equal_width", "brier", "auroc")
 STATED = "stated"
+CEILING = "readout_ceiling"  # ResponseLikelihood under that name
+UNKNOWN = Estimate(math.nan)
 
 
 def all_tables(comparison: Comparison) -> Iterator[Table]:
@@ -38,16 +42,24 @@ def kind_table(comparison: Comparison, kind: str, metrics: Collection[str] = MET
     shown = list(comparison.of(kind))
     differences = [(run, name, found) for run, name, found in comparison.compared(kind) if found.estimates]
     first = comparison.files[0].name
-    head = ["metric", *(name for _, name, _ in shown), *(f"{name} − {first}" for _, name, _ in differences)]
+    ceilings = [(run, name, scored.baselines[CEILING]) for run, name, scored in shown if CEILING in scored.baselines]
+    above = [f"ceiling of {name}" for _, name, _ in ceilings]
+    head = ["metric", *(name for _, name, _ in shown), *above, *(f"{name} − {first}" for _, name, _ in differences)]
     rows = [
         (
             Cell(METRICS[name].label),
             *(estimate_cell(scored.table.estimates[name], name) for _, _, scored in shown),
+            *(estimate_cell(found.get(name, UNKNOWN), name) for _, _, found in ceilings),
             *(difference_cell(found.estimates[name], name) for _, _, found in differences),
         )
         for name in metrics
     ]
-    accents = (None, *(run for run, _, _ in shown), *(run for run, _, _ in differences))
+    accents = (
+        None,
+        *(run for run, _, _ in shown),
+        *(run for run, _, _ in ceilings),
+        *(run for run, _, _ in differences),
+    )
     caption = f"{kind.capitalize()} confidence, held against {held_against(comparison, kind)}"
     notes = () if part else tuple(_notes(comparison, kind, metrics))
     return Table(f"{caption}: {part}" if part else caption, tuple(head), tuple(rows), accents, notes)

@@ -13,6 +13,7 @@ from vlcal.evaluation.report.runs import Run
 from vlcal.evaluation.report.samples import CONFIDENT, IMAGE_RULE, UNSURE, Samples, pack_samples
 from vlcal.evaluation.report.scored import Bootstrap, Comparison, compare
 from vlcal.evaluation.report.sections import all_sections, conventions
+from vlcal.evaluation.report.verdict import verdicts
 from vlcal.files import write_whole
 
 STYLES = ("page.css", "browser.css")
@@ -45,7 +46,7 @@ def write_report(runs: Sequence[Run], output: Path, how: Bootstrap = Bootstrap()
     ]
     texts = {
         "report.html": page(title, facts, comparison, sections, pack_samples(runs, images)),
-        "report.md": markdown_report(title, facts, sections),
+        "report.md": markdown_report(title, facts, verdicts(comparison), sections),
         "report.csv": Csv()(comparison),
     }
     for name, text in texts.items():
@@ -64,6 +65,7 @@ def page(
     return environment.get_template("page.html.j2").render(
         title=title,
         facts=facts,
+        verdicts=list(verdicts(comparison)),
         runs=[file.name for file in comparison.files],
         kinds=comparison.kinds,
         sections=sections,

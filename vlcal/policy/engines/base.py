@@ -13,8 +13,10 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from vlcal.errors import UserError
 from vlcal.policy.engines.draws import drawn, uniform_numbers
+from vlcal.policy.engines.starts import ForcedStarts
 from vlcal.policy.layouts.encoded import EncodedPrompts
 from vlcal.policy.policy import Policy
+from vlcal.record_rows import ABSENT
 from vlcal.text import Span
 from vlcal.text.spans import token_offsets
 from vlcal.types import Rollouts
@@ -33,7 +35,14 @@ class RolloutEngine(ABC):
         self.temperature = temperature
 
     @abstractmethod
-    def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seeds: Sequence[int]) -> Rollouts:
+    def sample(
+        self,
+        policy: Policy,
+        encoded: EncodedPrompts,
+        group_size: int,
+        seeds: Sequence[int],
+        starts: Sequence[Sequence[int]] | None = None,
+    ) -> Rollouts:
         """Completions in prompt-major order.
 
         Args:
@@ -41,6 +50,8 @@ class RolloutEngine(ABC):
             encoded: The prompts.
             group_size: Completions of each prompt.
             seeds: Of each prompt. The same seed gives the same completions, whatever else is in the batch.
+            starts: Tokens that each completion begins with, in prompt-major order, each maybe none; None forces none.
+                They are written as given, and what follows is what follows where the same tokens are drawn.
         """
 
 
@@ -65,21 +76,31 @@ class TransformersEngine(RolloutEngine):
         self.top_p = top_p
 
     @torch.no_grad()
-    def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seeds: Sequence[int]) -> Rollouts:
+    def sample(
+        self,
+        policy: Policy,
+        encoded: EncodedPrompts,
+        group_size: int,
+        seeds: Sequence[int],
+        starts: Sequence[Sequence[int]] | None = None,
+    ) -> Rollouts:
         """Completions with the log-probabilities they were drawn with.
 
         Raises:
             NonFiniteError: If logits are not finite.
+            UserError: If there is not one start per completion, or one cannot be continued.
         """
+        given = ForcedStarts.of(policy, starts, len(encoded) * group_size, self.max_new_tokens)
         uniform = uniform_numbers(seeds, group_size, self.max_new_tokens).to(policy.device)
-        drawing = _Drawing(self, policy, uniform)
+        drawing = _Drawing(self, policy, uniform, given)
         settings = self._settings(policy, group_size)
         # `generate` draws too, from the one token that it is left.
         with sampling(policy), torch.random.fork_rng([policy.device] if policy.device.type == "cuda" else []):
             written = policy.backbone.generate(
                 **encoded.model_inputs(), generation_config=settings, logits_processor=LogitsProcessorList([drawing])
             )
-        return rollouts(policy, written[:, encoded.length :].clone(), torch.stack(drawing.log_probs, 1), group_size)
+        tokens, log_probs = written[:, encoded.length :].clone(), torch.stack(drawing.log_probs, 1)
+        return rollouts(policy, tokens, log_probs, group_size, given.forced[:, : tokens.shape[1]])
 
     def draw(
         self, policy: Policy, logits: Float[Tensor, "n V"], uniform: Float[Tensor, " n"]
@@ -124,22 +145,35 @@ class _Drawing(LogitsProcessor):
         engine: How tokens are drawn.
         policy: What samples.
         uniform: The numbers they are drawn by.
+        starts: What completions begin with, whatever is drawn.
     """
 
-    def __init__(self, engine: TransformersEngine, policy: Policy, uniform: Float[Tensor, "N T"]) -> None:
+    def __init__(
+        self, engine: TransformersEngine, policy: Policy, uniform: Float[Tensor, "N T"], starts: ForcedStarts
+    ) -> None:
         self.log_probs: list[Float[Tensor, " N"]] = []
         self._engine = engine
         self._policy = policy
         self._uniform = uniform
+        self._starts = starts
+        self._rows = torch.arange(len(uniform), device=uniform.device)
 
     def __call__(self, input_ids: Int[Tensor, "N S"], scores: Float[Tensor, "N V"]) -> Float[Tensor, "N V"]:
         """Scores of 0 for the token that was drawn, and of -inf for the others."""
-        tokens, log_probs = self._engine.draw(self._policy, scores, self._uniform[:, len(self.log_probs)])
+        step = len(self.log_probs)
+        drawn = self._engine.draw(self._policy, scores, self._uniform[:, step])
+        tokens, log_probs = self._starts.imposed(self._rows, step, *drawn)
         self.log_probs.append(log_probs)
         return torch.full_like(scores, -torch.inf).scatter(1, tokens[:, None], 0.0)
 
 
-def rollouts(policy: Policy, tokens: Int[Tensor, "N T"], log_probs: Float[Tensor, "N T"], group_size: int) -> Rollouts:
+def rollouts(
+    policy: Policy,
+    tokens: Int[Tensor, "N T"],
+    log_probs: Float[Tensor, "N T"],
+    group_size: int,
+    forced: Bool[Tensor, "N T"] = ABSENT,
+) -> Rollouts:
     """The record of sampled tokens; those behind the first end token of a row are padding."""
     ends = torch.tensor(policy.end_tokens, device=tokens.device)
     mask = _until_end(tokens, ends)
@@ -150,6 +184,7 @@ def rollouts(policy: Policy, tokens: Int[Tensor, "N T"], log_probs: Float[Tensor
         texts=tuple(written(policy, row, counts)[0] for row, counts in zip(tokens, mask, strict=True)),
         truncated=~torch.isin(tokens, ends).any(1),
         group_size=group_size,
+        forced=forced,
     )
 
 

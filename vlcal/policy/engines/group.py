@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vlcal.policy.engines.base import TransformersEngine, rollouts, sampling
 from vlcal.policy.engines.draws import uniform_numbers
+from vlcal.policy.engines.starts import ForcedStarts
 from vlcal.policy.layouts.encoded import EncodedPrompts
 from vlcal.policy.layouts.headless import HeadlessModel
 from vlcal.policy.layouts.packing import EMPTY, PROMPT, Packed, additive_mask, attends
@@ -32,20 +33,29 @@ class GroupEngine(TransformersEngine):
     """
 
     @torch.no_grad()
-    def sample(self, policy: Policy, encoded: EncodedPrompts, group_size: int, seeds: Sequence[int]) -> Rollouts:
+    def sample(
+        self,
+        policy: Policy,
+        encoded: EncodedPrompts,
+        group_size: int,
+        seeds: Sequence[int],
+        starts: Sequence[Sequence[int]] | None = None,
+    ) -> Rollouts:
         """Completions with the log-probabilities they were drawn with.
 
         Raises:
             NonFiniteError: If logits are not finite.
+            UserError: If there is not one start per completion, or one cannot be continued.
         """
         if not isinstance(policy.layout, Packed):
-            return super().sample(policy, encoded, group_size, seeds)
+            return super().sample(policy, encoded, group_size, seeds, starts)
+        given = ForcedStarts.of(policy, starts, len(encoded) * group_size, self.max_new_tokens)
         with sampling(policy):
-            tokens, log_probs = self._decode(policy, encoded, group_size, seeds)
-        return rollouts(policy, tokens, log_probs, group_size)
+            tokens, log_probs = self._decode(policy, encoded, group_size, seeds, given)
+        return rollouts(policy, tokens, log_probs, group_size, given.forced[:, : tokens.shape[1]])
 
     def _decode(
-        self, policy: Policy, encoded: EncodedPrompts, group_size: int, seeds: Sequence[int]
+        self, policy: Policy, encoded: EncodedPrompts, group_size: int, seeds: Sequence[int], starts: ForcedStarts
     ) -> tuple[Int[Tensor, "N T"], Float[Tensor, "N T"]]:
         count, device = len(encoded) * group_size, policy.device
         uniform = uniform_numbers(seeds, group_size, self.max_new_tokens).to(device)
@@ -58,7 +68,8 @@ class GroupEngine(TransformersEngine):
         for step in range(self.max_new_tokens):
             active = places != EMPTY
             rows = (groups.prompts[:, None] * group_size + places)[active]
-            chosen, log_probs[rows, step] = self.draw(policy, policy.head(hidden[active]), uniform[rows, step])
+            drawn = self.draw(policy, policy.head(hidden[active]), uniform[rows, step])
+            chosen, log_probs[rows, step] = starts.imposed(rows, step, *drawn)
             tokens[rows, step] = chosen
             places = places.masked_scatter(active, torch.where(torch.isin(chosen, ends), EMPTY, places[active]))
             if (places == EMPTY).all() or step + 1 == self.max_new_tokens:
