@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -191,7 +192,8 @@ class ReinforcementModule(PolicyModule):
         }
         judged = summarize(Outcomes.of(assessment))
         figures |= {f"train/calibration/{name}": judged[name] for name in ("ece", "auroc", "brier")}
-        figures |= {f"train/calibration/{name}": value for name, value in judged.items() if "within" in name}
+        for kind in ("", "visual_", "reasoning_"):  # NaN where none is known: Lightning would log the last one again
+            figures[f"train/calibration/{kind}within_auroc"] = judged.get(f"{kind}within_auroc", math.nan)
         self.log_dict(figures, batch_size=len(assessment.prompts))
 
     def _log_counterfactual(self, assessment: Assessment) -> None:
