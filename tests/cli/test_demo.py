@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from vlcal.cli import command_parser
-from vlcal.demo import BASE, clear, demonstrate, figures, take_base
+from vlcal.demo import BASE, clear, demonstrate, figures, pretrain, take_base
+from vlcal.policy import PolicySpec
 
 
 def refuse(args: list[str]) -> dict[str, float]:
@@ -36,6 +39,20 @@ def test_an_unknown_recipe_is_refused_before_anything_is_made(tmp_path: Path) ->
 def test_from_scratch_is_a_switch() -> None:
     assert command_parser("demo").parse_args(["--from-scratch"]).from_scratch is True
     assert command_parser("demo").parse_args([]).from_scratch is False
+
+
+def test_a_model_is_pretrained_from_nothing(tmp_path: Path) -> None:
+    from vlcal.commands.trainer import figures_of
+
+    small = ["--data.batch_size", "2", "--trainer.limit_val_batches", "0"]
+
+    pretrain(lambda args: figures_of([*args, *small]), tmp_path, seed=0, steps=2)
+
+    shapes = [json.loads((folder / "config.json").read_text())["text_config"] for folder in (BASE, tmp_path / "warm")]
+    assert shapes[0] == {**shapes[1], "dtype": shapes[0]["dtype"]}  # the base was made by the same code
+    weights = PolicySpec(str(tmp_path / "warm"), dtype="float32").build().state_dict()
+    start = PolicySpec(str(tmp_path / "embedded"), dtype="float32").build().state_dict()
+    assert any(not torch.equal(weights[name], start[name]) for name in weights)
 
 
 def test_a_figure_that_nobody_knows_is_null() -> None:

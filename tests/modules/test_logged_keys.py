@@ -24,22 +24,23 @@ from vlcal.callbacks import (
     StrengthSchedule,
     Throughput,
 )
-from vlcal.certainty import JointCertainty, KLEntropyCertainty
+from vlcal.certainty import JointCertainty, KLEntropyCertainty, LikelihoodCertainty
 from vlcal.data.digits import DigitsDemonstrations
 from vlcal.modules import ReinforcementModule, SupervisedModule
-from vlcal.objectives import ExpectedScore
+from vlcal.objectives import DistilledCertainty, ExpectedScore
 from vlcal.perturbations import Blank, Mixture, PatchMask
 from vlcal.policy import LoRA, PolicySpec, RolloutEngine
 from vlcal.probes import AlteredReading, StatedLevel
 from vlcal.text import Grammar
+from vlcal.training import GroupReadings
 from vlcal.training.learner import Update
 from vlcal.training.pipeline import Pipeline
 from vlcal.training.sampling import Sampling
 from vlcal.types import PromptBatch
 
 PAGE = Path(__file__).parents[2] / "docs" / "guide" / "curves.md"
-# Pictures and texts, which are no figures, what only a GPU has, and what only counterfactual readings have.
-NOT_HERE = re.compile(r".*/(reliability|completions/table|completions/pictured|memory/peak_gib|counterfactual/.*)$")
+# Pictures and texts, which are no figures, and what only a GPU has.
+NOT_HERE = re.compile(r".*/(reliability|completions/table|completions/pictured|memory/peak_gib)$")
 
 
 class Recorder(Logger):
@@ -113,7 +114,11 @@ def keys(
     )
     demonstrations = next(iter(DigitsDemonstrations(steps=1, batch_size=2, grammar=grammar).train_dataloader()))
     warm_up = logged(SupervisedModule(spec, grammar=grammar), demonstrations)
-    return warm_up | logged(module, prompts, *callbacks, test=True)
+    sampling = Sampling(3, engine, engine, starts=GroupReadings())
+    distilled = ReinforcementModule(
+        spec, make_pipeline(certainty=LikelihoodCertainty()), sampling, Update(confidence=DistilledCertainty())
+    )
+    return warm_up | logged(module, prompts, *callbacks, test=True) | logged(distilled, prompts)
 
 
 def explained() -> list[str]:

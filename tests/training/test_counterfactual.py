@@ -23,7 +23,7 @@ from vlcal.training import (
     Starts,
 )
 from vlcal.training.chunks import ChunkedPrompts
-from vlcal.training.counterfactual import told_apart
+from vlcal.training.counterfactual import own_and_counterfactual
 from vlcal.training.learner import Learner, Update
 from vlcal.training.pipeline import Pipeline
 from vlcal.training.sampling import SamplingPlan
@@ -130,7 +130,7 @@ def test_the_policy_objective_leaves_forced_members_out_and_the_confidences_lear
 def test_what_is_logged_of_the_policy_leaves_forced_members_out(collect: Callable[..., Experience]) -> None:
     experience = collect(AlteredReadings())
 
-    own, counterfactual = told_apart(experience.assessment)
+    own, counterfactual = own_and_counterfactual(experience.assessment)
 
     assert (own.rollouts.group_size, len(own), len(own.prompts)) == (3, 6, 2)
     assert (counterfactual.rollouts.group_size, len(counterfactual), len(counterfactual.prompts)) == (1, 2, 2)

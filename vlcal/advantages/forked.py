@@ -1,4 +1,4 @@
-"""Credit for what was seen and for what was concluded, told apart by continuing one reading several times."""
+"""Credit for what was seen and for what was concluded, each on its own, from several continuations of one reading."""
 
 from __future__ import annotations
 

@@ -45,10 +45,8 @@ class Cli(LightningCLI):
             subclass_mode_data=True,
             save_config_callback=RunRecord,
             save_config_kwargs={"command": sys.argv[1:] if args is None else args},
-            trainer_defaults={
-                "callbacks": [ResumableRun()],
-                "log_every_n_steps": 1,
-            },  # steps are long, and short runs have few
+            # Every step is logged: steps are long, and short runs have few.
+            trainer_defaults={"callbacks": [ResumableRun()], "log_every_n_steps": 1},
             # A key cut short is a typo, not a key.
             parser_kwargs={
                 "parser_mode": "omegaconf+",
@@ -72,6 +70,8 @@ class Cli(LightningCLI):
         """Have checkpoints written whole and predictions written, unless the config has a way of its own."""
         # Where a module moves its weights itself, Lightning asks it to save them from before, whatever is meant.
         warnings.filterwarnings("ignore", "Using ModelCheckpoint with manual optimization", UserWarning)
+        # https://github.com/Lightning-AI/pytorch-lightning/issues/21326
+        warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.` is deprecated", FutureWarning)
         if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             self.trainer.strategy.checkpoint_io = WholeCheckpoints()
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]

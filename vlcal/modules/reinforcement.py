@@ -17,7 +17,7 @@ from vlcal.parts import fresh_defaults
 from vlcal.policy import PolicySpec
 from vlcal.text.levels import level_tokens
 from vlcal.training.chunks import ChunkedPrompts
-from vlcal.training.counterfactual import told_apart
+from vlcal.training.counterfactual import own_and_counterfactual
 from vlcal.training.guard import FiniteGuard
 from vlcal.training.learner import Learner, Update
 from vlcal.training.optimization import Optimization
@@ -112,7 +112,7 @@ class ReinforcementModule(PolicyModule):
         experience = self.on_every_rank(
             lambda: self.pipeline.collect(self.policy, prompts, plan, update.correction, update.token_budget)
         )
-        own, counterfactual = told_apart(experience.assessment)
+        own, counterfactual = own_and_counterfactual(experience.assessment)
         self._refuse_malformed(own)
         learner = Learner(self.policy, self.pipeline.reader, update, plan.engine.temperature)
         with self.pipeline.clock.phase("update"):

@@ -31,6 +31,8 @@ class DistilledCertainty(ExpectedScore):
         level_weight: Factor on the negative log-probability, in nats, that a level is stated at all, at least 0.
     """
 
+    logged = "{}_cross_entropy"
+
     def __init__(
         self,
         visual_weight: float = 1.0,

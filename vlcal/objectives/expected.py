@@ -57,6 +57,7 @@ class ExpectedScore(ConfidenceObjective):
     """
 
     needs_levels = True
+    logged = "expected_{}"  # what a confidence is held against its own label by, in the log
 
     @fresh_defaults
     def __init__(
@@ -125,9 +126,10 @@ class ExpectedScore(ConfidenceObjective):
         concluded = self.held_against(self.reasoning, log_probs[:, 1], levels, certainty.reasoning[stated])
         return (
             PolicyUpdate(_mean(self.calibration_weight * calibration + self.level_weight * missed), stats),
-            PolicyUpdate(_mean(self.visual_weight * seen), {"expected_visual": float(seen.detach().mean())}),
+            PolicyUpdate(_mean(self.visual_weight * seen), {self.logged.format("visual"): float(seen.detach().mean())}),
             PolicyUpdate(
-                _mean(self.reasoning_weight * concluded), {"expected_reasoning": float(concluded.detach().mean())}
+                _mean(self.reasoning_weight * concluded),
+                {self.logged.format("reasoning"): float(concluded.detach().mean())},
             ),
         )
 

@@ -28,6 +28,7 @@ LAYOUT: tuple[tuple[str, str | None], ...] = (
     ("</confidence>", None),
 )
 OPENING = {name: tag for tag, name in LAYOUT if name is not None}
+CLOSING = {name: closing for (_, name), (closing, _) in pairwise(LAYOUT) if name is not None}
 CONFIDENCES = ("visual_confidence", "reasoning_confidence")
 
 
@@ -87,6 +88,15 @@ class Grammar:
             "reasoning_confidence": str(reasoning_level),
         }
         return _join(contents)
+
+    def start(self, vision: str) -> str:
+        """The beginning of a response, up to the end of its vision part.
+
+        >>> Grammar().start("a 7")
+        '<think><vision>a 7</vision>'
+        """
+        before = self.tags[: self.tags.index(OPENING["vision"]) + 1]
+        return "".join(before) + vision + CLOSING["vision"]
 
     def confidence(self, level: int) -> float:
         """The confidence in [0, 1] that a level stands for.

@@ -16,9 +16,7 @@ import torch
 
 from vlcal.errors import UserError
 from vlcal.parts import fresh_defaults
-from vlcal.policy import Policy
 from vlcal.text.alterations import Alteration, OtherWord
-from vlcal.text.grammar import OPENING
 from vlcal.training.starts import Asked, FreeStarts, Starts, side_by_side
 from vlcal.types import Assessment, Rollouts
 
@@ -60,18 +58,18 @@ class Counterfactuals(Starts):
         own = FreeStarts().sample(asked, group_size - self.members)
         readings = self.readings(asked, asked.readings(own))
         starts = [
-            self._start(asked.policy, group[member] if member < len(group) else None, own.tokens.shape[1])
+            self._start(asked, group[member] if member < len(group) else None, own.tokens.shape[1])
             for group in readings
             for member in range(self.members)
         ]
         begun = asked.engine.sample(asked.policy, asked.encoded, self.members, asked.seeds("counterfactual"), starts)
         return side_by_side(own, replace(begun, counterfactual=torch.ones_like(begun.truncated)))
 
-    def _start(self, policy: Policy, reading: str | None, longest: int) -> list[int]:
+    def _start(self, asked: Asked, reading: str | None, longest: int) -> list[int]:
         """The tokens up to the end of a reading; none where nothing would fit behind them."""
         if reading is None:
             return []
-        tokens = policy.response_tokens(f"<think>{OPENING['vision']}{reading}</vision>")
+        tokens = asked.policy.response_tokens(asked.grammar.start(reading))
         return tokens if len(tokens) < longest else []
 
 
@@ -130,7 +128,7 @@ class AlteredReadings(Counterfactuals):
         return drawn
 
 
-def told_apart(assessment: Assessment) -> tuple[Assessment, Assessment]:
+def own_and_counterfactual(assessment: Assessment) -> tuple[Assessment, Assessment]:
     """The policy's own completions, in groups, and the counterfactual ones, each as the only one of its prompt."""
     apart = assessment.rollouts.counterfactual
     own = assessment.completions((~apart).nonzero()[:, 0])

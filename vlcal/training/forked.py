@@ -13,11 +13,9 @@ from vlcal.errors import UserError
 from vlcal.policy import Policy
 from vlcal.policy.engines.base import written
 from vlcal.text import Grammar, parse
-from vlcal.text.grammar import OPENING
+from vlcal.text.grammar import CLOSING
 from vlcal.training.starts import Asked, FreeStarts, Starts, side_by_side
 from vlcal.types import Rollouts
-
-CLOSING = OPENING["vision"].replace("<", "</", 1)
 
 
 class ForkedReadings(Starts):
@@ -79,8 +77,9 @@ def _length(policy: Policy, tokens: Int[Tensor, " T"], mask: Bool[Tensor, " T"],
     A token that reaches across the closing tag is left to be sampled.
     """
     text, offsets = written(policy, tokens, mask)
-    end = text.find(CLOSING) + len(CLOSING)
-    if CLOSING not in text or parse(text[:end], grammar).vision is None:
+    closing = CLOSING["vision"]
+    end = text.find(closing) + len(closing)
+    if closing not in text or parse(text[:end], grammar).vision is None:
         return 0
     length = sum(1 for _ in takewhile(lambda offset: offset[1] <= end, offsets))
     return length if length < len(tokens) else 0

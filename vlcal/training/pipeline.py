@@ -19,7 +19,7 @@ from vlcal.perturbations import PatchMask, Perturbation
 from vlcal.policy import UNLIMITED, EncodedPrompts, Policy
 from vlcal.rewards import Attempts, Reward, combine
 from vlcal.training.chunks import ChunkedPrompts, joined
-from vlcal.training.counterfactual import told_apart
+from vlcal.training.counterfactual import own_and_counterfactual
 from vlcal.training.measurement import measure, with_evidence
 from vlcal.training.phases import PhaseClock
 from vlcal.training.reader import ResponseReader
@@ -81,7 +81,7 @@ class Pipeline:
         """
         assessment = self.assess(policy, prompts, plan, budget)
         rollouts, evidence = assessment.rollouts, assessment.evidence
-        (own, _), advantages = told_apart(assessment), torch.zeros_like(evidence.log_probs)
+        (own, _), advantages = own_and_counterfactual(assessment), torch.zeros_like(evidence.log_probs)
         advantages[~rollouts.counterfactual] = self.advantages(own.rewards.total, own.rollouts)
         earned = advantages * rollouts.chosen
         reweighted = self.reweighter(earned, assessment.certainty, assessment.responses)

@@ -93,7 +93,7 @@ class _Groups:
         positions, self._following = model.positions(encoded)
         self._axes = len(positions)
         output = model(**encoded.model_inputs(), position_ids=positions.squeeze(0), use_cache=True)
-        self._cache = output.past_key_values
+        self._cache = output[model.cache_argument]
         self._cache_input = {model.cache_argument: self._cache}
         self._segments = torch.where(encoded.rows["attention_mask"].bool(), PROMPT, EMPTY)
         self.last: Float[Tensor, "P D"] = output.last_hidden_state[:, -1]
