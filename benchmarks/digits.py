@@ -3,7 +3,7 @@
     python benchmarks/digits.py --seeds 0 1 2 3 4 --recipes best published --folder runs/seeds
 
 Writes FOLDER/results.jsonl, one line per seed and recipe, after each of them, so that nothing is lost when it is cut
-short. About four minutes a line on two cores.
+short. About ten minutes a line on two cores.
 """
 
 from __future__ import annotations
