@@ -40,8 +40,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """The page, with links to such files as the site has them."""
-    return OUTSIDE.sub(r"](\1\2", markdown)
+    """The page, with links to such files, and from them to pages, as the site has them."""
+    return OUTSIDE.sub(r"](\1\2", markdown).replace("](../docs/", "](../")
 
 
 def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
