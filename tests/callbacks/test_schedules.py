@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from vlcal.advantages import AdvantageReweighter, UniformReweighter, VisualCertaintyReweighter
-from vlcal.callbacks import KnobSchedule, MixtureSchedule, RewardWeightSchedule, ReweightingSchedule, StrengthSchedule
+from vlcal.callbacks import (
+    KnobSchedule,
+    MixtureSchedule,
+    RewardWeightSchedule,
+    ReweightingSchedule,
+    SharpnessSchedule,
+    StrengthSchedule,
+)
+from vlcal.objectives import DistilledCertainty
 from vlcal.perturbations import Blank, GaussianNoise, Mixture, NoPerturbation, PatchMask, Perturbation
 from vlcal.rewards import AccuracyReward
 from vlcal.training.pipeline import Pipeline
@@ -65,6 +73,13 @@ def test_the_weight_of_a_reward_moves(build: Make, learner: Make, fit: Make) -> 
     assert module.pipeline.rewards["accuracy"].weight == 1.0
 
 
+def test_the_sharpness_of_what_is_taught_moves(build: Make, learner: Make, fit: Make) -> None:
+    module = learner([build()], pipeline())
+    module.update.confidence = DistilledCertainty()
+    rows = fit(module, SharpnessSchedule(0.0, 0.8), steps=4)
+    assert [row["train/schedule/sharpness"] for row in rows] == pytest.approx([0.0, 0.2, 0.4, 0.6])
+
+
 def test_dropping_the_perturbation_leaves_its_schedule_without_effect(build: Make, learner: Make, fit: Make) -> None:
     (row,) = fit(learner([build()], pipeline(NoPerturbation())), StrengthSchedule(0.5, 0.8), steps=1)
     assert row["train/schedule/perturbation_strength"] == 0.0
@@ -85,6 +100,7 @@ def test_dropping_the_perturbation_leaves_its_schedule_without_effect(build: Mak
             "`weights` must hold one number per member; got 2 for 1",
         ),
         (RewardWeightSchedule("brier", 0, 1), {}, "`name` must be one of the rewards .* accuracy; got 'brier'"),
+        (SharpnessSchedule(0.0, 0.8), {}, "`update.confidence` must be a DistilledCertainty .* got SampledConfidence"),
         (StrengthSchedule(0.5, 1.5), {}, r"`strength` must lie in \[0, 1\].* got 1.5"),
     ],
 )

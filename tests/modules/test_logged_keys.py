@@ -21,6 +21,7 @@ from vlcal.callbacks import (
     ReadoutWriter,
     RewardWeightSchedule,
     ReweightingSchedule,
+    SharpnessSchedule,
     StrengthSchedule,
     Throughput,
 )
@@ -118,7 +119,11 @@ def keys(
     distilled = ReinforcementModule(
         spec, make_pipeline(certainty=LikelihoodCertainty()), sampling, Update(confidence=DistilledCertainty())
     )
-    return warm_up | logged(module, prompts, *callbacks, test=True) | logged(distilled, prompts)
+    return (
+        warm_up
+        | logged(module, prompts, *callbacks, test=True)
+        | logged(distilled, prompts, SharpnessSchedule(0.0, 0.5))
+    )
 
 
 def explained() -> list[str]:

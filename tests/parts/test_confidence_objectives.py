@@ -327,3 +327,45 @@ def test_distillation_ends_at_the_distribution_of_the_labels_and_an_expected_sco
         entropies.append(float(torch.special.entr(probs).sum()))
     assert means == pytest.approx([0.5, 0.5], abs=0.01)
     assert entropies[0] == pytest.approx(math.log(2.0), abs=0.05) and entropies[1] < 0.05
+
+
+def test_a_sharp_label_lies_between_the_measured_one_and_the_mean_of_the_policy(
+    make_responses: MakeResponses, make_certainty: MakeCertainty
+) -> None:
+    """Levels 0, .5 and 1 at .5, .25 and .25 have the mean .375; half way from label .625 to it lies level .5."""
+    log_probs = torch.tensor([[[0.5, 0.25, 0.25]] * 2]).log()
+    levels = torch.tensor([0.0, 0.5, 1.0])
+    objective = DistilledCertainty(visual_weight=1.0, reasoning_weight=0.0, sharpness=0.5)
+
+    update = applied(
+        objective, log_probs, levels, levels[:, None] * levels, make_responses([0.5]), make_certainty([0.625])
+    )
+
+    assert float(update.loss) == pytest.approx(math.log(4.0), rel=1e-5)
+
+
+def test_sharpness_narrows_what_is_stated_around_the_same_mean(
+    make_responses: MakeResponses, make_certainty: MakeCertainty
+) -> None:
+    """Of four responses that look alike one has label 1: mean .25, standard deviation .43 without sharpness."""
+    means, deviations = [], []
+    for sharpness in (0.0, 0.5):
+        logits = torch.zeros(11, requires_grad=True)
+        optimizer = torch.optim.Adam([logits], lr=0.1)
+        objective = DistilledCertainty(sharpness=sharpness)
+        responses, certainty = make_responses([0.5] * 4), make_certainty([0.0, 0.0, 0.0, 1.0])
+        for _ in range(400):
+            log_probs = logits.log_softmax(-1).expand(4, 2, 11)
+            optimizer.zero_grad()
+            applied(objective, log_probs, LEVELS, OVERALL, responses, certainty).loss.backward()
+            optimizer.step()
+        probs = logits.detach().softmax(-1)
+        means.append(float((probs * LEVELS).sum()))
+        deviations.append(float((probs * (LEVELS - means[-1]) ** 2).sum().sqrt()))
+    assert means == pytest.approx([0.25, 0.25], abs=0.02)
+    assert deviations[0] == pytest.approx(0.433, abs=0.02) and deviations[1] == pytest.approx(0.217, abs=0.04)
+
+
+def test_a_label_that_is_wholly_the_policys_own_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`sharpness` must be in \[0, 1\).* got 1.0"):
+        DistilledCertainty(sharpness=1.0)

@@ -9,7 +9,13 @@ from vlcal.callbacks.observer import Observer
 from vlcal.callbacks.prediction_writer import PredictionWriter
 from vlcal.callbacks.progress_bar import ProgressBar
 from vlcal.callbacks.reliability_diagram import ReliabilityDiagram
-from vlcal.callbacks.schedules import MixtureSchedule, RewardWeightSchedule, ReweightingSchedule, StrengthSchedule
+from vlcal.callbacks.schedules import (
+    MixtureSchedule,
+    RewardWeightSchedule,
+    ReweightingSchedule,
+    SharpnessSchedule,
+    StrengthSchedule,
+)
 from vlcal.callbacks.study_writer import ProbeWriter, ReadoutWriter, StudyWriter
 from vlcal.callbacks.throughput import Throughput
 from vlcal.callbacks.use_part import UsePart
@@ -29,6 +35,7 @@ __all__ = [
     "ReliabilityDiagram",
     "RewardWeightSchedule",
     "ReweightingSchedule",
+    "SharpnessSchedule",
     "StrengthSchedule",
     "StudyWriter",
     "Throughput",

@@ -5,16 +5,26 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vlcal.errors import UserError
 from vlcal.modules import ReinforcementModule
+from vlcal.training.learner import Update
 from vlcal.training.pipeline import Pipeline
 
 
+@runtime_checkable
+class Parts(Protocol):
+    """A module with parts whose settings can be changed, as a `ReinforcementModule` is."""
+
+    pipeline: Pipeline
+    update: Update
+
+
 class KnobSchedule(Callback):
-    """Sets one setting of the pipeline before each training batch and logs its value.
+    """Sets one setting of the module before each training batch and logs its value.
 
     The value is `start` up to `begin`, `end` from `until` on, and linear in between.
 
@@ -38,15 +48,15 @@ class KnobSchedule(Callback):
         self.until = until
 
     @abstractmethod
-    def set(self, pipeline: Pipeline, values: list[float]) -> None:
+    def set(self, module: Parts, values: list[float]) -> None:
         """Set the values.
 
         Raises:
-            UserError: If this pipeline has no such setting, or a value is out of range; says what to do.
+            UserError: If this module has no such setting, or a value is out of range; says what to do.
         """
 
     @abstractmethod
-    def get(self, pipeline: Pipeline) -> Mapping[str, float]:
+    def get(self, module: Parts) -> Mapping[str, float]:
         """The values in force, by name in the log."""
 
     def values(self, progress: float) -> list[float]:
@@ -57,9 +67,9 @@ class KnobSchedule(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse what cannot be set before anything heavy is done."""
         if stage == "fit":
-            pipeline = pipeline_of(self, pl_module)
-            self.set(pipeline, self._end)
-            self.set(pipeline, self._start)
+            module = parts_of(self, pl_module)
+            self.set(module, self._end)
+            self.set(module, self._start)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse a training without end, of which there are no shares."""
@@ -71,21 +81,20 @@ class KnobSchedule(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
         """Set the values of this batch."""
-        pipeline = pipeline_of(self, pl_module)
-        self.set(pipeline, self.values(share_done(trainer)))
-        metrics = {f"train/schedule/{name}": value for name, value in self.get(pipeline).items()}
+        module = parts_of(self, pl_module)
+        self.set(module, self.values(share_done(trainer)))
+        metrics = {f"train/schedule/{name}": value for name, value in self.get(module).items()}
         pl_module.log_dict(metrics, batch_size=1)
 
 
-def pipeline_of(callback: Callback, pl_module: LightningModule) -> Pipeline:
-    """The pipeline of a module that has one."""
-    pipeline = getattr(pl_module, "pipeline", None)
-    if not isinstance(pipeline, Pipeline):
+def parts_of(callback: Callback, pl_module: LightningModule) -> Parts:
+    """The module, which must be one that has parts to change."""
+    if not isinstance(pl_module, Parts):
         raise UserError(
-            f"`{type(callback).__name__}` changes the pipeline of a module, and {type(pl_module).__name__} has none; "
-            f"use it with {ReinforcementModule.__name__}."
+            f"`{type(callback).__name__}` changes the pipeline or the update of a module, and "
+            f"{type(pl_module).__name__} has none; use it with {ReinforcementModule.__name__}."
         )
-    return pipeline
+    return pl_module
 
 
 def share_done(trainer: Trainer) -> float:

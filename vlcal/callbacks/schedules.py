@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vlcal.advantages import UniformReweighter
-from vlcal.callbacks.knob_schedule import KnobSchedule
+from vlcal.callbacks.knob_schedule import KnobSchedule, Parts
 from vlcal.errors import UserError
+from vlcal.objectives import DistilledCertainty
 from vlcal.perturbations import Mixture
 from vlcal.training.pipeline import Pipeline
 
@@ -24,11 +25,11 @@ class StrengthSchedule(KnobSchedule):
     def __init__(self, start: float, end: float, begin: float = 0.0, until: float = 1.0) -> None:
         super().__init__([start], [end], begin, until)
 
-    def set(self, pipeline: Pipeline, values: list[float]) -> None:
-        (pipeline.perturbation.strength,) = values
+    def set(self, module: Parts, values: list[float]) -> None:
+        (module.pipeline.perturbation.strength,) = values
 
-    def get(self, pipeline: Pipeline) -> Mapping[str, float]:
-        return {"perturbation_strength": pipeline.perturbation.strength}
+    def get(self, module: Parts) -> Mapping[str, float]:
+        return {"perturbation_strength": module.pipeline.perturbation.strength}
 
 
 class MixtureSchedule(KnobSchedule):
@@ -44,11 +45,11 @@ class MixtureSchedule(KnobSchedule):
     def __init__(self, start: list[float], end: list[float], begin: float = 0.0, until: float = 1.0) -> None:
         super().__init__(start, end, begin, until)
 
-    def set(self, pipeline: Pipeline, values: list[float]) -> None:
-        mixture(pipeline).weights = values
+    def set(self, module: Parts, values: list[float]) -> None:
+        mixture(module.pipeline).weights = values
 
-    def get(self, pipeline: Pipeline) -> Mapping[str, float]:
-        return {f"mixture_weight_{number}": weight for number, weight in enumerate(mixture(pipeline).weights)}
+    def get(self, module: Parts) -> Mapping[str, float]:
+        return {f"mixture_weight_{number}": weight for number, weight in enumerate(mixture(module.pipeline).weights)}
 
 
 class ReweightingSchedule(KnobSchedule):
@@ -64,8 +65,8 @@ class ReweightingSchedule(KnobSchedule):
     def __init__(self, start: float, end: float, begin: float = 0.0, until: float = 1.0) -> None:
         super().__init__([start], [end], begin, until)
 
-    def set(self, pipeline: Pipeline, values: list[float]) -> None:
-        reweighter = pipeline.reweighter
+    def set(self, module: Parts, values: list[float]) -> None:
+        reweighter = module.pipeline.reweighter
         if not hasattr(reweighter, "strength"):
             why = "leaves every advantage as it is" if isinstance(reweighter, UniformReweighter) else "has no range"
             raise UserError(
@@ -74,8 +75,34 @@ class ReweightingSchedule(KnobSchedule):
             )
         (reweighter.strength,) = values
 
-    def get(self, pipeline: Pipeline) -> Mapping[str, float]:
-        return {"reweighting_strength": getattr(pipeline.reweighter, "strength", 0.0)}
+    def get(self, module: Parts) -> Mapping[str, float]:
+        return {"reweighting_strength": getattr(module.pipeline.reweighter, "strength", 0.0)}
+
+
+class SharpnessSchedule(KnobSchedule):
+    """Schedules `update.confidence.sharpness` of `DistilledCertainty`: from learning the labels to stating their mean.
+
+    Args:
+        start: Sharpness at first, in [0, 1).
+        end: Sharpness at last, in [0, 1).
+        begin: Share of training, in [0, 1], at which it begins to change.
+        until: Share of training, in [0, 1] and above `begin`, from which on it is the last one.
+    """
+
+    def __init__(self, start: float, end: float, begin: float = 0.0, until: float = 1.0) -> None:
+        super().__init__([start], [end], begin, until)
+
+    def set(self, module: Parts, values: list[float]) -> None:
+        confidence = module.update.confidence
+        if not isinstance(confidence, DistilledCertainty):
+            raise UserError(
+                f"`update.confidence` must be a DistilledCertainty for its sharpness to be scheduled; got "
+                f"{type(confidence).__name__}."
+            )
+        (confidence.sharpness,) = values
+
+    def get(self, module: Parts) -> Mapping[str, float]:
+        return {"sharpness": module.update.confidence.sharpness}  # type: ignore[attr-defined]
 
 
 class RewardWeightSchedule(KnobSchedule):
@@ -93,15 +120,16 @@ class RewardWeightSchedule(KnobSchedule):
         super().__init__([start], [end], begin, until)
         self.name = name
 
-    def set(self, pipeline: Pipeline, values: list[float]) -> None:
-        if self.name not in pipeline.rewards:
+    def set(self, module: Parts, values: list[float]) -> None:
+        rewards = module.pipeline.rewards
+        if self.name not in rewards:
             raise UserError(
-                f"`name` must be one of the rewards of the pipeline, {', '.join(pipeline.rewards)}; got {self.name!r}."
+                f"`name` must be one of the rewards of the pipeline, {', '.join(rewards)}; got {self.name!r}."
             )
-        (pipeline.rewards[self.name].weight,) = values
+        (rewards[self.name].weight,) = values
 
-    def get(self, pipeline: Pipeline) -> Mapping[str, float]:
-        return {f"reward_weight_{self.name}": pipeline.rewards[self.name].weight}
+    def get(self, module: Parts) -> Mapping[str, float]:
+        return {f"reward_weight_{self.name}": module.pipeline.rewards[self.name].weight}
 
 
 def mixture(pipeline: Pipeline) -> Mixture:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vlcal.advantages import AdvantageReweighter
-from vlcal.callbacks.knob_schedule import pipeline_of
+from vlcal.callbacks.knob_schedule import parts_of
 from vlcal.certainty import CertaintyEstimator
 from vlcal.errors import UserError
 from vlcal.perturbations import Perturbation
@@ -41,4 +41,4 @@ class UsePart(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Put the part into its slot."""
-        setattr(pipeline_of(self, pl_module), self.slot, self.part)
+        setattr(parts_of(self, pl_module).pipeline, self.slot, self.part)

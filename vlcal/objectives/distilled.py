@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlcal.errors import UserError
 from vlcal.objectives.expected import ExpectedScore
 from vlcal.scores import Brier, ProperScore
 
@@ -13,9 +14,9 @@ from vlcal.scores import Brier, ProperScore
 class DistilledCertainty(ExpectedScore):
     """Teaches each confidence its own label by the cross-entropy of the levels.
 
-    `loss = w_v CE(q(s), p(c_v)) + w_r CE(q(t), p(c_r)) + w_c E[score(phi, correct)] - w_l log P(some level)`, with the
-    measured certainty s of what was seen and t of what was concluded, and q(s) on the two levels next to s, in shares
-    whose mean is s: `CE(q, p) = - sum_l q(l) log p(l)`.
+    `loss = w_v CE(q(s'), p(c_v)) + w_r CE(q(t'), p(c_r)) + w_c E[score(phi, correct)] - w_l log P(some level)`,
+    with the measured certainty s of what was seen and t of what was concluded, s' = s and t' = t at sharpness 0, and
+    q(s) on the two levels next to s, in shares whose mean is s: `CE(q, p) = - sum_l q(l) log p(l)`.
 
     An expected score is linear in the probabilities of the levels, so its minimum is one level, and a policy comes to
     state that one before it has learned what it depends on; from then on its gradient, which is in proportion to
@@ -24,11 +25,18 @@ class DistilledCertainty(ExpectedScore):
     is surely wrong. The mean over the levels is then the expected label, which is calibrated if the label is. Hinton et
     al. (2015), distillation; the soft label on two levels is that of Imani and White (2018).
 
+    A stated level is one draw from that distribution, which ranks worse than its mean and is more extreme. A sharpness
+    k draws the label to the mean m that the policy itself gives the levels, `s' = m + (1 - k) (s - m)`: what is learned
+    has the same mean, since s' = m on average where s = m is, and the standard deviation of the label times 1 - k. A
+    policy that has learned nothing yet learns more slowly then, so that sharpness belongs to the end of a run
+    (`SharpnessSchedule`).
+
     Args:
         visual_weight: Factor on the cross-entropy of the visual confidence, at least 0.
         reasoning_weight: Factor on that of the reasoning confidence, at least 0; it counts where there is a label.
         calibration_weight: Factor on the expected Brier score of the overall confidence, at least 0.
         level_weight: Factor on the negative log-probability, in nats, that a level is stated at all, at least 0.
+        sharpness: How far a label is drawn to the policy's own mean, in [0, 1); 0 leaves it.
     """
 
     logged = "{}_cross_entropy"
@@ -39,6 +47,7 @@ class DistilledCertainty(ExpectedScore):
         reasoning_weight: float = 1.0,
         calibration_weight: float = 0.0,
         level_weight: float = 1.0,
+        sharpness: float = 0.0,
     ) -> None:
         super().__init__(
             calibration=Brier(),
@@ -49,6 +58,18 @@ class DistilledCertainty(ExpectedScore):
             reasoning=Brier(),
             reasoning_weight=reasoning_weight,
         )
+        self.sharpness = sharpness
+
+    @property
+    def sharpness(self) -> float:
+        """How far a label is drawn to the policy's own mean."""
+        return self._sharpness
+
+    @sharpness.setter
+    def sharpness(self, sharpness: float) -> None:
+        if not 0.0 <= sharpness < 1.0:
+            raise UserError(f"`sharpness` must be in [0, 1), since at 1 no label is learned; got {sharpness}.")
+        self._sharpness = sharpness
 
     def held_against(
         self,
@@ -59,7 +80,8 @@ class DistilledCertainty(ExpectedScore):
     ) -> Float[Tensor, " labelled"]:
         """The cross-entropy of the levels; of the rows that have a label."""
         known = ~label.isnan()
-        shares = soft_levels(label[known], levels)
+        mean = log_probs[known].detach().exp() @ levels
+        shares = soft_levels(label[known].lerp(mean, self.sharpness), levels)
         return -(shares * log_probs[known].masked_fill(shares == 0, 0)).sum(-1)
 
 
