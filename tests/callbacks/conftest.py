@@ -17,6 +17,7 @@ from vlcal.rewards import AccuracyReward, FormatReward
 from vlcal.training.learner import Update
 from vlcal.training.pipeline import Pipeline
 from vlcal.training.reader import ResponseReader
+from vlcal.training.sampling import Sampling
 from vlcal.types import Assessment, Certainty, Evidence, PromptBatch, Responses, Rewards, Rollouts, Spans
 
 NAN = float("nan")
@@ -78,7 +79,7 @@ class Learner(lightning.LightningModule):
         super().__init__()
         self.steps = list(steps)
         self.pipeline = pipeline or Pipeline(ResponseReader(), {"accuracy": AccuracyReward(), "format": FormatReward()})
-        self.update = Update()
+        self.sampling, self.update = Sampling(), Update()
         self.line = nn.Linear(2, 1)
         self.automatic_optimization = False
         self.seen: list[Any] = []

@@ -9,6 +9,7 @@ import pytest
 
 from vlcal.advantages import AdvantageReweighter, UniformReweighter, VisualCertaintyReweighter
 from vlcal.callbacks import (
+    CounterfactualSchedule,
     KnobSchedule,
     MixtureSchedule,
     RewardWeightSchedule,
@@ -19,6 +20,7 @@ from vlcal.callbacks import (
 from vlcal.objectives import DistilledCertainty
 from vlcal.perturbations import Blank, GaussianNoise, Mixture, NoPerturbation, PatchMask, Perturbation
 from vlcal.rewards import AccuracyReward
+from vlcal.training import GroupReadings, Sampling
 from vlcal.training.pipeline import Pipeline
 from vlcal.training.reader import ResponseReader
 
@@ -80,6 +82,13 @@ def test_the_sharpness_of_what_is_taught_moves(build: Make, learner: Make, fit: 
     assert [row["train/schedule/sharpness"] for row in rows] == pytest.approx([0.0, 0.2, 0.4, 0.6])
 
 
+def test_the_share_of_counterfactual_groups_moves(build: Make, learner: Make, fit: Make) -> None:
+    module = learner([build()], pipeline())
+    module.sampling = Sampling(4, starts=GroupReadings())
+    rows = fit(module, CounterfactualSchedule(1.0, 0.2), steps=4)
+    assert [row["train/schedule/counterfactual_share"] for row in rows] == pytest.approx([1.0, 0.8, 0.6, 0.4])
+
+
 def test_dropping_the_perturbation_leaves_its_schedule_without_effect(build: Make, learner: Make, fit: Make) -> None:
     (row,) = fit(learner([build()], pipeline(NoPerturbation())), StrengthSchedule(0.5, 0.8), steps=1)
     assert row["train/schedule/perturbation_strength"] == 0.0
@@ -101,6 +110,7 @@ def test_dropping_the_perturbation_leaves_its_schedule_without_effect(build: Mak
         ),
         (RewardWeightSchedule("brier", 0, 1), {}, "`name` must be one of the rewards .* accuracy; got 'brier'"),
         (SharpnessSchedule(0.0, 0.8), {}, "`update.confidence` must be a DistilledCertainty .* got SampledConfidence"),
+        (CounterfactualSchedule(1.0, 0.2), {}, "`sampling.starts` must begin some completions .* got FreeStarts"),
         (StrengthSchedule(0.5, 1.5), {}, r"`strength` must lie in \[0, 1\].* got 1.5"),
     ],
 )

@@ -53,7 +53,7 @@ def test_a_module_without_pipeline_is_refused(trainer: Make, loader: Make) -> No
 
         def configure_optimizers(self) -> None: ...
 
-    with pytest.raises(ValueError, match="`UsePart` changes the pipeline or the update of a module, and Bare has none"):
+    with pytest.raises(ValueError, match="`UsePart` changes the parts of a module, and Bare has none"):
         trainer(UsePart("perturbation", GaussianNoise())).fit(Bare(), loader(1))
 
 

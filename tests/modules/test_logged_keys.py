@@ -16,6 +16,7 @@ from vlcal.advantages import VisualCertaintyReweighter
 from vlcal.callbacks import (
     CertaintyMonitor,
     CollapseWatch,
+    CounterfactualSchedule,
     MixtureSchedule,
     ProbeWriter,
     ReadoutWriter,
@@ -119,11 +120,8 @@ def keys(
     distilled = ReinforcementModule(
         spec, make_pipeline(certainty=LikelihoodCertainty()), sampling, Update(confidence=DistilledCertainty())
     )
-    return (
-        warm_up
-        | logged(module, prompts, *callbacks, test=True)
-        | logged(distilled, prompts, SharpnessSchedule(0.0, 0.5))
-    )
+    schedules = (SharpnessSchedule(0.0, 0.5), CounterfactualSchedule(1.0, 0.5))
+    return warm_up | logged(module, prompts, *callbacks, test=True) | logged(distilled, prompts, *schedules)
 
 
 def explained() -> list[str]:

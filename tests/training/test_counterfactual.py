@@ -102,6 +102,22 @@ def test_the_last_member_of_each_group_begins_with_the_reading(
         assert known is not isinstance(source, AlteredReadings)
 
 
+def test_a_share_of_the_groups_begins_with_a_reading_and_the_others_start_freely(
+    collect: Callable[..., Experience],
+) -> None:
+    """The last member of a group stays apart all the same, so that a share of 0 changes no advantage."""
+    none = collect(GroupReadings(share=0.0))
+    rollouts = none.assessment.rollouts
+    assert rollouts.counterfactual.tolist() == [False, False, False, True] * 2
+    assert not rollouts.forced.any()
+    torch.testing.assert_close(none.advantages, collect(GroupReadings()).advantages)
+
+
+def test_a_share_above_one_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`share` must be in \[0, 1\]; got 1.5"):
+        GroupReadings(share=1.5)
+
+
 def test_forced_members_change_no_advantage_of_the_others_and_have_none(collect: Callable[..., Experience]) -> None:
     with_forced, without = collect(GroupReadings()), collect(FreeStarts(), size=3)
 

@@ -10,6 +10,7 @@ from vlcal.callbacks.prediction_writer import PredictionWriter
 from vlcal.callbacks.progress_bar import ProgressBar
 from vlcal.callbacks.reliability_diagram import ReliabilityDiagram
 from vlcal.callbacks.schedules import (
+    CounterfactualSchedule,
     MixtureSchedule,
     RewardWeightSchedule,
     ReweightingSchedule,
@@ -24,6 +25,7 @@ __all__ = [
     "CertaintyMonitor",
     "CollapseWatch",
     "CompletionTable",
+    "CounterfactualSchedule",
     "KnobSchedule",
     "MixtureSchedule",
     "ModelExport",

@@ -13,6 +13,7 @@ from vlcal.errors import UserError
 from vlcal.modules import ReinforcementModule
 from vlcal.training.learner import Update
 from vlcal.training.pipeline import Pipeline
+from vlcal.training.sampling import Sampling
 
 
 @runtime_checkable
@@ -20,6 +21,7 @@ class Parts(Protocol):
     """A module with parts whose settings can be changed, as a `ReinforcementModule` is."""
 
     pipeline: Pipeline
+    sampling: Sampling
     update: Update
 
 
@@ -91,7 +93,7 @@ def parts_of(callback: Callback, pl_module: LightningModule) -> Parts:
     """The module, which must be one that has parts to change."""
     if not isinstance(pl_module, Parts):
         raise UserError(
-            f"`{type(callback).__name__}` changes the pipeline or the update of a module, and "
+            f"`{type(callback).__name__}` changes the parts of a module, and "
             f"{type(pl_module).__name__} has none; use it with {ReinforcementModule.__name__}."
         )
     return pl_module

@@ -9,6 +9,7 @@ from vlcal.callbacks.knob_schedule import KnobSchedule, Parts
 from vlcal.errors import UserError
 from vlcal.objectives import DistilledCertainty
 from vlcal.perturbations import Mixture
+from vlcal.training.counterfactual import Counterfactuals
 from vlcal.training.pipeline import Pipeline
 
 
@@ -93,16 +94,33 @@ class SharpnessSchedule(KnobSchedule):
         super().__init__([start], [end], begin, until)
 
     def set(self, module: Parts, values: list[float]) -> None:
-        confidence = module.update.confidence
-        if not isinstance(confidence, DistilledCertainty):
-            raise UserError(
-                f"`update.confidence` must be a DistilledCertainty for its sharpness to be scheduled; got "
-                f"{type(confidence).__name__}."
-            )
-        (confidence.sharpness,) = values
+        (distilled(module).sharpness,) = values
 
     def get(self, module: Parts) -> Mapping[str, float]:
-        return {"sharpness": module.update.confidence.sharpness}  # type: ignore[attr-defined]
+        return {"sharpness": distilled(module).sharpness}
+
+
+class CounterfactualSchedule(KnobSchedule):
+    """Schedules `sampling.starts.share`: in how many groups some completions begin with another reading.
+
+    What the confidences learn behind such readings they learn early. A share that ends low lets them end calibrated on
+    the policy's own readings, among which fewer are wrong.
+
+    Args:
+        start: Share at first, in [0, 1].
+        end: Share at last, in [0, 1].
+        begin: Share of training, in [0, 1], at which it begins to change.
+        until: Share of training, in [0, 1] and above `begin`, from which on it is the last one.
+    """
+
+    def __init__(self, start: float, end: float, begin: float = 0.0, until: float = 1.0) -> None:
+        super().__init__([start], [end], begin, until)
+
+    def set(self, module: Parts, values: list[float]) -> None:
+        (counterfactuals(module).share,) = values
+
+    def get(self, module: Parts) -> Mapping[str, float]:
+        return {"counterfactual_share": counterfactuals(module).share}
 
 
 class RewardWeightSchedule(KnobSchedule):
@@ -141,3 +159,25 @@ def mixture(pipeline: Pipeline) -> Mixture:
             f"{type(perturbation).__name__}. Put it into a Mixture, or use StrengthSchedule."
         )
     return perturbation
+
+
+def distilled(module: Parts) -> DistilledCertainty:
+    """The confidence objective of a module, which must be one with a sharpness."""
+    confidence = module.update.confidence
+    if not isinstance(confidence, DistilledCertainty):
+        raise UserError(
+            f"`update.confidence` must be a DistilledCertainty for its sharpness to be scheduled; got "
+            f"{type(confidence).__name__}."
+        )
+    return confidence
+
+
+def counterfactuals(module: Parts) -> Counterfactuals:
+    """How the completions of a module begin, some of which must begin with another reading."""
+    starts = module.sampling.starts
+    if not isinstance(starts, Counterfactuals):
+        raise UserError(
+            f"`sampling.starts` must begin some completions with another reading for their share to be scheduled, as "
+            f"AlteredReadings does; got {type(starts).__name__}."
+        )
+    return starts

@@ -26,12 +26,25 @@ class Counterfactuals(Starts):
 
     Args:
         members: Completions of each group that are started so, at least 1.
+        share: Of the groups in which they are, in [0, 1]; in the others they start freely.
     """
 
-    def __init__(self, members: int = 1) -> None:
+    def __init__(self, members: int = 1, share: float = 1.0) -> None:
         if members < 1:
             raise UserError(f"`members` must be at least 1; got {members}. Use FreeStarts to start none.")
         self.members = members
+        self.share = share
+
+    @property
+    def share(self) -> float:
+        """Of the groups in which completions are started with another reading."""
+        return self._share
+
+    @share.setter
+    def share(self, share: float) -> None:
+        if not 0.0 <= share <= 1.0:
+            raise UserError(f"`share` must be in [0, 1]; got {share}.")
+        self._share = share
 
     @abstractmethod
     def readings(self, asked: Asked, written: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -56,7 +69,11 @@ class Counterfactuals(Starts):
         Where there is no reading to start with, the completion starts freely, and stays apart all the same.
         """
         own = FreeStarts().sample(asked, group_size - self.members)
-        readings = self.readings(asked, asked.readings(own))
+        drawn = [random.Random(seed).random() < self.share for seed in asked.seeds("counterfactual group")]
+        readings = [
+            group if taken else []
+            for taken, group in zip(drawn, self.readings(asked, asked.readings(own)), strict=True)
+        ]
         starts = [
             self._start(asked, group[member] if member < len(group) else None, own.tokens.shape[1])
             for group in readings
@@ -80,6 +97,7 @@ class PerturbedReadings(Counterfactuals):
 
     Args:
         members: Completions of each group that are started so, at least 1.
+        share: Of the groups in which they are, in [0, 1]; in the others they start freely.
     """
 
     def readings(self, asked: Asked, written: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -93,6 +111,7 @@ class GroupReadings(Counterfactuals):
 
     Args:
         members: Completions of each group that are started so, at least 1.
+        share: Of the groups in which they are, in [0, 1]; in the others they start freely.
     """
 
     def readings(self, asked: Asked, written: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -109,12 +128,13 @@ class AlteredReadings(Counterfactuals):
 
     Args:
         members: Completions of each group that are started so, at least 1.
+        share: Of the groups in which they are, in [0, 1]; in the others they start freely.
         alteration: What is changed.
     """
 
     @fresh_defaults
-    def __init__(self, members: int = 1, alteration: Alteration = OtherWord()) -> None:
-        super().__init__(members)
+    def __init__(self, members: int = 1, share: float = 1.0, alteration: Alteration = OtherWord()) -> None:
+        super().__init__(members, share)
         self.alteration = alteration
 
     def readings(self, asked: Asked, written: Sequence[Sequence[str]]) -> list[list[str]]:
