@@ -20,7 +20,7 @@ TOP = {"modules", "data", "callbacks", "probes"}
 COMMANDS = {"cli", "commands", "demo", "api", "__init__", "__main__"}
 LAYERS: list[set[str]] = [
     {"errors", "parts"},
-    {"files", "json_rows", "recipe", "record_rows"},
+    {"files", "json_rows", "own_parts", "recipe", "record_rows"},
     {"functional"},
     {"types", "text"},
     {"scores"},

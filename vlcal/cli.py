@@ -92,8 +92,6 @@ def main(args: list[str] | None = None) -> None:
     """Run one command; the user's errors end it with one line, anything else with its traceback."""
     given = sys.argv[1:] if args is None else args
     logging.getLogger(ADVERT).setLevel(logging.ERROR)
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # parts of one's own; last, so that no file here hides a library
     try:
         check_command(given)
         if given[0] in HELP:

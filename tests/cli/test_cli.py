@@ -436,7 +436,7 @@ def test_a_part_in_the_current_folder_can_be_named(small: list[str], folder: Pat
     done = subprocess.run(
         [sys.executable, "-c", script, "fit", *small, *part, "--print_config"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "VLCAL_PARTS": "my_own_part"},
         capture_output=True,
         text=True,
         check=False,

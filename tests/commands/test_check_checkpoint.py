@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vlcal.errors import UserError
-from vlcal.modules.checkpoints import check_checkpoint
+from vlcal.modules.checkpoints import WholeCheckpoints, check_checkpoint
 
 WEIGHT = torch.arange(1000.0)
 
@@ -43,6 +43,25 @@ def test_a_flipped_byte_is_named_by_its_member_and_the_sound_checkpoint_before_i
     sound.unlink()
     with pytest.raises(UserError, match="holds no sound one before it"):
         check_checkpoint(latest)
+
+
+class Code:
+    """What unpickling turns into a call."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("owned",)
+
+
+def test_nothing_of_a_checkpoint_is_executed_whoever_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "strangers.ckpt"
+    torch.save({"pytorch-lightning_version": "2.6.0", "state_dict": {}, "more": Code()}, path)
+
+    with pytest.raises(UserError, match="`ckpt_path` must hold weights and plain values alone"):
+        WholeCheckpoints().load_checkpoint(path, weights_only=False)
+    assert not Path("owned").exists()
+    torch.load(path, weights_only=False)  # as Lightning reads it where `weights_only` is false
+    assert Path("owned").exists()
 
 
 @pytest.mark.parametrize("start", [0.0, 0.9])

@@ -65,8 +65,9 @@ def step(texts: tuple[str, ...], prompts: PromptBatch, visual_kl: torch.Tensor |
 
 
 def test_one_config_trains_with_every_part_and_the_data_set(
-    own: Callable[[str], ModuleType], embedded: Path, capsys: pytest.CaptureFixture[str]
+    own: Callable[[str], ModuleType], embedded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("VLCAL_PARTS", "brevity,named_images,peak_certainty,pixelation")
     main(["fit", "--config", "experiment.yaml", "--model.init_args.policy.init_args.path", str(embedded), *SMALL])
 
     rows = [json.loads(line) for line in Path("runs/own_parts/validation.jsonl").read_text().splitlines()]

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from importlib import import_module
 
 from vlcal.errors import causes
+from vlcal.own_parts import refused_import
 
 KEY = re.compile(r'Parser key "(\S+)":\n')
 PART = re.compile(r"Problem with given class_path '(\S+)':\n")
@@ -26,10 +27,11 @@ def refused_argument(error: BaseException) -> str:
     where a part was chosen, `Problem with given class_path 'PART':` names it.
     """
     wrapped = [str(one) for one in causes(error)]
+    untrusted = refused_import(wrapped[-1])
     place = ".".join(dict.fromkeys(match[1] for match in map(KEY.match, wrapped) if match))
     parts = [match[1] for match in map(PART.match, wrapped) if match]
     meant = _meant(wrapped[-1], parts[-1] if parts else None)
-    said = " ".join(f"{place}: {wrapped[-1]}".removeprefix(": ").split())
+    said = " ".join(f"{place}: {untrusted or wrapped[-1]}".removeprefix(": ").split())
     return said if meant is None else f"{said}; did you mean {meant!r}?"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import yaml
@@ -12,6 +13,8 @@ from jsonargparse import ArgumentError, Namespace
 from lightning import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 import vlcal.modules  # noqa: F401 - so that `--model` knows them by their short names
@@ -21,6 +24,7 @@ from vlcal.commands.resumable_run import ResumableRun
 from vlcal.commands.run_record import RunRecord
 from vlcal.errors import UserError, causes
 from vlcal.modules.checkpoints import WholeCheckpoints, check_checkpoint
+from vlcal.own_parts import restrict_imports
 from vlcal.recipe import with_recipes
 
 PRECISIONS = {None, "32-true", "32", 32, "bf16-mixed", "bf16", "16-mixed", "16", 16}
@@ -78,8 +82,26 @@ class Cli(LightningCLI):
         if self.subcommand == "predict" and not any(isinstance(one, PredictionWriter) for one in callbacks):
             callbacks.append(PredictionWriter(Path(self.trainer.default_root_dir) / f"{PREDICTIONS}.jsonl"))
 
+    def instantiate_classes(self) -> None:
+        """Make every part; jsonargparse lets null pass for any type, and a number for the settings of a dataclass.
+
+        Raises:
+            UserError: If a part, or the trainer, cannot take such a value.
+        """
+        try:
+            super().instantiate_classes()
+        except MisconfigurationException as error:
+            raise UserError(f"`trainer` must be set as Lightning takes it: {_line(error)}") from error
+        except (TypeError, ValueError) as error:
+            wrong = [cause for cause in causes(error) if isinstance(cause, TypeError)]
+            if not wrong or any(isinstance(cause, UserError) for cause in causes(error)):
+                raise
+            taker = _taker(wrong[-1])
+            raise UserError(f"`config` must give every part what it takes{taker}: {_line(wrong[-1])}.") from error
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and look at the checkpoint before anything is made; without a word about who gave the arguments."""
+        restrict_imports()
         try:
             with own_defaults():
                 self.config = parser.parse_args(with_recipes(sys.argv[1:] if args is None else args))
@@ -87,13 +109,32 @@ class Cli(LightningCLI):
             *_, innermost = causes(error)
             if not isinstance(innermost, YAMLError | UnicodeDecodeError):
                 raise
-            reason = " ".join(str(innermost).split())
-            raise UserError(f"`config` must be YAML in UTF-8; {_unreadable(args)} is not: {reason}.") from error
+            raise UserError(
+                f"`config` must be YAML in UTF-8; {_unreadable(args)} is not: {_line(innermost)}."
+            ) from error
+        except OmegaConfBaseException as error:
+            raise UserError(f"`config` must refer, by `${{...}}`, to values that it holds: {_line(error)}.") from error
         chosen = self.config.get(str(self.config.get("subcommand")), self.config)
         check_trainer(chosen.trainer)
+        if self.config.get("subcommand") is not None:
+            chosen.weights_only = refuse_unpickling(chosen.get("weights_only"))
         path = chosen.get("ckpt_path")
         if path is not None and path not in LIGHTNING_FINDS:
             check_checkpoint(Path(path))
+
+
+def refuse_unpickling(weights_only: bool | None) -> bool:
+    """True: a checkpoint is read as weights and plain values, and runs no code.
+
+    Raises:
+        UserError: If something else is asked for.
+    """
+    if weights_only is False:
+        raise UserError(
+            "`weights_only` must be left out or true, since unpickling a checkpoint runs whatever code it holds; got "
+            "false."
+        )
+    return True
 
 
 def check_trainer(settings: Namespace) -> None:
@@ -130,6 +171,17 @@ def _unreadable(args: list[str] | None) -> str:
         except YAMLError:
             return str(path)
     return "a file that it names"
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _taker(error: BaseException) -> str:
+    """The part in whose constructor an error was raised, as the end of a clause."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__) if frame.f_code.co_name == "__init__"]
+    owners = [type(frame.f_locals["self"]).__name__ for frame in frames if "self" in frame.f_locals]
+    return f", and {owners[-1]} was given something else" if owners else ""
 
 
 def figures_of(args: list[str]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from yaml import YAMLError
 
 from vlcal.data.images import ImageSize
 from vlcal.errors import UserError
+from vlcal.own_parts import refused_import, restrict_imports
 from vlcal.policy import PolicySpec
 from vlcal.recipe import recipe_of
 from vlcal.training.pipeline import Pipeline
@@ -99,6 +100,7 @@ class RunConfig:
         """Parts as they are described; those that are None are left to their defaults."""
         given = {name: json.dumps(value) for name, value in settings.items() if value is not None}
         words = [word for name, value in given.items() for word in (f"--{name}", value)]
+        restrict_imports()
         try:
             made: Made = auto_cli(make, args=words, as_positional=False, exit_on_error=False)
         except (ArgumentError, ValueError) as error:
@@ -106,7 +108,8 @@ class RunConfig:
         return made
 
     def _refusal(self, rule: str, error: Exception) -> UserError:
-        return UserError(f"`config` must {rule}; {self.path} does not: {' '.join(str(error).split())}")
+        reason = refused_import(str(error)) or " ".join(str(error).split())
+        return UserError(f"`config` must {rule}; {self.path} does not: {reason}")
 
 
 def _laid_over(*settings: Any) -> Any:

@@ -12,7 +12,7 @@ from vlcal.errors import UserError
 from vlcal.inference.model import CalibratedModel
 from vlcal.inference.run_config import RunConfig
 from vlcal.modules import SupervisedModule
-from vlcal.modules.checkpoints import check_checkpoint
+from vlcal.modules.checkpoints import WholeCheckpoints
 from vlcal.policy import Frozen, LoRA, Policy, PolicySpec
 from vlcal.policy.folder import CONTRACT
 
@@ -57,7 +57,7 @@ def trained_policy(spec: PolicySpec, checkpoint: Path | None) -> Policy:
     Raises:
         UserError: If the checkpoint is not there, damaged, or of another policy.
     """
-    read = None if checkpoint is None else _read(checkpoint)
+    read = None if checkpoint is None else WholeCheckpoints().load_checkpoint(checkpoint)
     module = SupervisedModule(spec)
     module.configure_model()
     if read is not None:
@@ -134,9 +134,3 @@ def _changed(settings: Settings, **values: Any) -> Settings:
     for name, value in values.items():
         setattr(other, name, value)
     return other
-
-
-def _read(checkpoint: Path) -> dict[str, Any]:
-    check_checkpoint(checkpoint)
-    content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    return content

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -40,10 +41,16 @@ class WholeCheckpoints(TorchCheckpointIO):
         map_location: Callable[..., Any] | None = lambda storage, _: storage,
         weights_only: bool | None = None,
     ) -> dict[str, Any]:
-        """The checkpoint, if it is one."""
+        """The checkpoint, if it is one, as weights and plain values: nothing of it is executed, whoever asks."""
         if "://" not in str(path):
             check_checkpoint(Path(path))
-        loaded: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only)
+        try:
+            loaded: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only=True)
+        except UnpicklingError as error:
+            raise UserError(
+                f"`ckpt_path` must hold weights and plain values alone, since anything else could run code; {path} "
+                f"holds more: {str(error).splitlines()[0]}"
+            ) from error
         return loaded
 
 

@@ -97,6 +97,7 @@ def _incremental_offsets(tokenizer: Tokenizer, ids: list[int], text: str) -> lis
     that are no text, where it grows with the square of the run.
     """
     offsets: list[Span] = []
+    pending: list[int] = []  # tokens whose bytes are no character yet
     known = ""
     context = first = start = reached = 0
     for last in range(len(ids)):
@@ -106,11 +107,16 @@ def _incremental_offsets(tokenizer: Tokenizer, ids: list[int], text: str) -> lis
         begin = max(reached, start)
         reached = max(begin, start + settled)
         if window == rest:
-            # Bytes that never became a character: the token adds nothing to the replacement character before it.
+            # Bytes that never became a character, or the last ones of a replacement character that was written: the
+            # token, and those before it that seemed to begin another, add nothing to the character before them.
             shared = reached == begin and text[begin - 1 : begin] == "\ufffd"
             offsets.append((begin - shared, reached))
+            for token in pending if shared else ():
+                offsets[token] = (min(offsets[token][0], begin - 1), reached)
+            pending = []
         else:
             offsets.append((begin, min(reached + 1, len(text))))
+            pending.append(last)
         if window == rest and not window.endswith("\ufffd"):
             context, first, start = first, last + 1, reached
             known = _decode(tokenizer, ids[context:first])
