@@ -30,6 +30,7 @@ LAYERS: list[set[str]] = [
     {"training"},
     TOP,
     {"inference"},  # a trained model from its folder, and what it answers
+    {"ui"},  # a page that asks it
     COMMANDS,
 ]
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}

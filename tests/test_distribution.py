@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 # One process each: setuptools changes `sys.argv`.
 BUILD = "import sys; from setuptools import build_meta; getattr(build_meta, sys.argv[1])(sys.argv[2])"
 CONFIGS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.yaml"))
-PAGE = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "vlcal/evaluation/report/page").iterdir())
+PAGES = [ROOT / "vlcal/evaluation/report/page", ROOT / "vlcal/ui/page"]
+PAGE = sorted(str(path.relative_to(ROOT)) for folder in PAGES for path in folder.iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_the_wheel_holds_configs_and_recipes(wheel: zipfile.ZipFile, wanted: str
     assert wanted in wheel.namelist()
 
 
-def test_wheel_and_sdist_hold_every_config_and_the_page_of_the_report(built: Path, wheel: zipfile.ZipFile) -> None:
+def test_wheel_and_sdist_hold_every_config_and_the_pages(built: Path, wheel: zipfile.ZipFile) -> None:
     (path,) = built.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         source = {name.partition("/")[2] for name in archive.getnames()}

@@ -26,6 +26,7 @@ COMMANDS = {
     "init": "Look at a folder or file of your own questions and write a config for it.",
     "report": "Write a report about prediction files: one HTML page, Markdown and CSV.",
     "score": "Score the confidences in files, whoever wrote them.",
+    "ui": "Ask a trained model at a page in the browser, spoil its image and alter its reading.",
 }
 # As `LightningCLI.subcommands()` names them, which takes seconds to import.
 LIGHTNING_COMMANDS = {

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,16 @@ def test_a_model_is_asked_in_the_form_of_its_run(model: CalibratedModel) -> None
 
     assert reader.grammar == Grammar(levels=tuple(LEVELS), instructions="Say.")
     assert isinstance(reader.overall, Minimum) and model.image_size.max_pixels == 2048
+
+
+def test_replies_belong_to_their_questions_where_a_validation_samples_several(
+    model: CalibratedModel, picture: Image.Image
+) -> None:
+    several = CalibratedModel(model.policy, model.pipeline, replace(model.plan, group_size=2), model.image_size)
+    asked = [Question(text, (picture,)) for text in ("What is it?", "Which colour has it?", "How many?")]
+
+    assert several.ask_all(asked) == model.ask_all(asked)
+    assert len(several.measure_all(asked)) == 3
 
 
 def test_a_run_is_loaded_with_the_weights_of_its_checkpoint(run: Path, model: CalibratedModel) -> None:

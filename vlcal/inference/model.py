@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -87,7 +87,7 @@ class CalibratedModel:
     ) -> None:
         reader = pipeline.reader
         self.policy = policy
-        self.plan = plan
+        self.plan = replace(plan, group_size=1)  # a question has one reply, however many responses a validation samples
         self.image_size = image_size
         # There is no right answer to check against, and nothing is rewarded.
         self.pipeline = Pipeline(
@@ -121,7 +121,7 @@ class CalibratedModel:
         Raises:
             UserError: If a question is empty or an image cannot be read.
         """
-        prompts = self._prompts(questions)
+        prompts = self.prompts(questions)
         encoded = self.policy.encode(prompts, self.pipeline.reader.grammar)
         seeds = [draw_seed(self.plan.seed, "rollout", name) for name in prompts.ids]  # as `Pipeline.assess` does
         rollouts = self.plan.engine.sample(self.policy, encoded, self.plan.group_size, seeds)
@@ -133,13 +133,18 @@ class CalibratedModel:
         Raises:
             UserError: If a question is empty or an image cannot be read.
         """
-        prompts = self._prompts(questions)
+        prompts = self.prompts(questions)
         with self.pipeline.preserve_state():
             chunked = ChunkedPrompts(self.policy, prompts, self.pipeline.reader.grammar)
             assessed = self.pipeline.assess(self.policy, chunked, self.plan)
         return _replies(assessed.rollouts, assessed.responses, assessed.certainty.score.tolist())
 
-    def _prompts(self, questions: Sequence[Question]) -> PromptBatch:
+    def prompts(self, questions: Sequence[Question]) -> PromptBatch:
+        """Questions as the policy is given them, their images read and scaled.
+
+        Raises:
+            UserError: If a question is empty or an image cannot be read.
+        """
         empty = [number for number, one in enumerate(questions, 1) if not one.text.strip()]
         if empty or not questions:
             raise UserError(f"`question` must be a text; {f'number {empty[0]} is empty' if empty else 'got none'}.")
