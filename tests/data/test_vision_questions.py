@@ -77,6 +77,18 @@ def test_columns_have_the_names_that_the_config_gives_them(tmp_path: Path, image
     assert [verifier(answer, "B") for answer in ("b", "two cats", "a dog")] == [1, 1, 0]
 
 
+@pytest.mark.parametrize(("one", "other"), [(("x/y", "z"), ("x", "y/z")), (("x\\", "y"), ("x", "\\/y"))])
+def test_ids_of_several_columns_are_equal_where_all_of_them_are(
+    tmp_path: Path, one: tuple[str, str], other: tuple[str, str]
+) -> None:
+    rows = [{"question": "?", "answer": "1", "set": parts[0], "row": parts[1]} for parts in (one, other, one)]
+    columns = Columns(images=(), question_id=("set", "row"))
+    batch = batch_of(JsonLines(write_rows(tmp_path, *rows), columns))
+
+    first, second, again = (extra["question_id"] for extra in batch.extras)
+    assert first == again != second
+
+
 def test_a_column_that_no_row_has_is_refused_before_it_passes_for_a_table_without_images(tmp_path: Path) -> None:
     path = write_rows(tmp_path, {"question": "?", "answer": "2", "image": "a.png"})
     with pytest.raises(ValueError, match="has answer, image, question, but no images. .* `images: \\[\\]`"):

@@ -124,8 +124,19 @@ class RowReader:
         parts = [text_of(row, column) for column in self.columns.question_id]
         used = {self.columns.question, self.columns.answer, *self.columns.images}
         extras: dict[str, Any] = {key: kept for key, kept in row.items() if key not in used and _is_plain(kept)}
-        extras |= {"dataset": self.dataset, "question_id": "/".join(parts) or name}
+        extras |= {"dataset": self.dataset, "question_id": joined_id(parts) or name}
         return Record(name, place, question, target, verifier, tuple(images), sizes, folder, extras)
+
+
+def joined_id(parts: Sequence[str]) -> str:
+    r"""One id of several parts, different for different parts: of several, a slash within one is written `\/`.
+
+    >>> joined_id(["a/b"]), joined_id(["chart", "1"]), joined_id(["x/y", "z"]), joined_id(["x", "y/z"])
+    ('a/b', 'chart/1', 'x\\/y/z', 'x/y\\/z')
+    """
+    if len(parts) == 1:
+        return parts[0]
+    return "/".join(part.replace("\\", "\\\\").replace("/", "\\/") for part in parts)
 
 
 def _refuse_half_characters(column: str, text: str) -> None:
