@@ -1,5 +1,6 @@
-"""Observers, whose removal changes nothing that is learned, and schedulers, which move one declared knob each."""
+"""Observers, whose removal changes nothing that is learned, a guard, and schedulers, which move one knob each."""
 
+from vlcal.callbacks.bounds_guard import BoundsGuard
 from vlcal.callbacks.certainty_monitor import CertaintyMonitor
 from vlcal.callbacks.collapse_watch import CollapseWatch
 from vlcal.callbacks.completion_table import CompletionTable
@@ -22,6 +23,7 @@ from vlcal.callbacks.throughput import Throughput
 from vlcal.callbacks.use_part import UsePart
 
 __all__ = [
+    "BoundsGuard",
     "CertaintyMonitor",
     "CollapseWatch",
     "CompletionTable",

@@ -6,7 +6,7 @@ produced: such a token has probability 0 and adds nothing to any sum. All sums r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -52,12 +52,13 @@ def token_statistics(
         log_p = _log_softmax(head(rows), temperature)
         return log_p.gather(-1, chosen.unsqueeze(-1)).squeeze(-1), _entropy(log_p)
 
+    at = _places(mask)
     parts = [
         checkpoint(of_rows, rows, chosen, use_reentrant=False) if torch.is_grad_enabled() else of_rows(rows, chosen)
-        for rows, chosen in zip(torch.split(hidden[mask], chunk), torch.split(tokens[mask], chunk), strict=True)
+        for rows, chosen in zip(hidden.flatten(0, 1)[at].split(chunk), tokens.flatten()[at].split(chunk), strict=True)
     ]
     log_probs, entropy = (torch.cat(values) for values in zip(*parts, strict=True))
-    return _at(mask, log_probs), _at(mask, entropy)
+    return _put(mask, at, log_probs), _put(mask, at, entropy)
 
 
 @torch.no_grad()
@@ -80,16 +81,16 @@ def vocabulary_kl(
     >>> vocabulary_kl(p, q, lambda rows: rows, torch.tensor([[True]]))  # log(2) / 2 + log(2 / 3) / 2 = log(4 / 3) / 2
     tensor([[0.1438]])
     """
-    chunk = _positions_at_once(hidden_p, head, chunk)
+    chunk, at = _positions_at_once(hidden_p, head, chunk), _places(mask)
     parts = []
-    for rows_p, rows_q in zip(torch.split(hidden_p[mask], chunk), torch.split(hidden_q[mask], chunk), strict=True):
+    for rows_p, rows_q in _pairs(hidden_p, hidden_q, at, chunk):
         log_p, log_q = _log_softmax(head(rows_p)), _log_softmax(head(rows_q))
         p = log_p.exp()
         # In place, since each of these is (chunk, V): half a gigabyte for 1024 rows of a vocabulary of 150k.
         gap = log_p.sub_(log_q).masked_fill_(p == 0, 0)
         excess = log_q.exp_().sub_(p)
         parts.append(p.mul_(gap).add_(excess).sum(-1).clamp(min=0))
-    return _at(mask, torch.cat(parts))
+    return _put(mask, at, torch.cat(parts))
 
 
 def distillation_kl(
@@ -121,7 +122,7 @@ def distillation_kl(
 
     parts = [
         checkpoint(of_rows, rows_p, rows_q, use_reentrant=False)
-        for rows_p, rows_q in zip(torch.split(hidden_p[mask], chunk), torch.split(hidden_q[mask], chunk), strict=True)
+        for rows_p, rows_q in _pairs(hidden_p, hidden_q, _places(mask), chunk)
     ]
     return torch.stack(parts).sum() / mask.sum().clamp(min=1)
 
@@ -159,8 +160,18 @@ def _entropy(log_p: Tensor) -> Tensor:
     return -(log_p.exp() * log_p.masked_fill(log_p == -torch.inf, 0)).sum(-1)
 
 
-def _at(mask: Tensor, values: Tensor) -> Tensor:
-    return torch.zeros(mask.shape, dtype=values.dtype, device=values.device).masked_scatter(mask, values)
+def _places(mask: Tensor) -> Tensor:
+    """Indices of what counts in the flattened mask: one wait for the device; a mask as an index waits each time."""
+    return mask.flatten().nonzero()[:, 0]
+
+
+def _pairs(hidden_p: Tensor, hidden_q: Tensor, at: Tensor, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
+    chunks_p, chunks_q = (hidden.flatten(0, 1)[at].split(chunk) for hidden in (hidden_p, hidden_q))
+    return zip(chunks_p, chunks_q, strict=True)
+
+
+def _put(mask: Tensor, at: Tensor, values: Tensor) -> Tensor:
+    return values.new_zeros(mask.numel()).index_put((at,), values).view(mask.shape)
 
 
 def _positions_at_once(hidden: Float[Tensor, "N T D"], head: Head, chunk: int | None) -> int:

@@ -62,6 +62,7 @@ class Policy(nn.Module):
         self.vision_frozen = not any(
             weight.requires_grad for weight in backbone.parameters() if id(weight) not in language
         )
+        self._placed_forbidden: Tensor | None = None
         self._grids: dict[tuple[int, int], tuple[int, int]] = {}
         self.eval()  # as the loaded model; fresh adapters and this wrapper start in training mode
 
@@ -81,6 +82,13 @@ class Policy(nn.Module):
     def placeholders(self) -> list[int]:
         """Tokens that stand for images, videos and sounds: never sampled, never scored."""
         return placeholder_tokens(self.backbone.config, self.processor)
+
+    @property
+    def _forbidden(self) -> Int[Tensor, " f"]:
+        """The placeholders where the policy is, uploaded once."""
+        if self._placed_forbidden is None or self._placed_forbidden.device != self.device:
+            self._placed_forbidden = torch.tensor(self.placeholders, dtype=torch.long, device=self.device)
+        return self._placed_forbidden
 
     @property
     def pad_token_id(self) -> int:
@@ -151,7 +159,7 @@ class Policy(nn.Module):
     def head(self, hidden: Float[Tensor, "n D"]) -> Float[Tensor, "n V"]:
         """Logits, with -inf for placeholders."""
         logits = self.backbone.get_output_embeddings()(hidden)
-        return logits.index_fill(-1, torch.tensor(self.placeholders, device=logits.device), -torch.inf)
+        return logits.index_fill(-1, self._forbidden, -torch.inf)
 
     def micro_batches(self, continuations: Continuations, budget: int) -> list[MicroBatch]:
         """The continuations in parts of at most `budget` tokens, each for a pass of its own."""
@@ -167,7 +175,7 @@ class Policy(nn.Module):
 
     def scorable_mask(self, tokens: Int[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Bool[Tensor, "N T"]:
         """The mask without placeholders, which the engine of another process may have sampled."""
-        return mask & ~torch.isin(tokens, torch.tensor(self.placeholders, device=tokens.device))
+        return mask & ~torch.isin(tokens, self._forbidden)
 
     def level_tokens(self, grammar: Grammar) -> Int[Tensor, "2 L"]:
         """The token of each level of the visual and of the reasoning confidence.

@@ -176,7 +176,7 @@ def rollouts(
 ) -> Rollouts:
     """The record of sampled tokens; those behind the first end token of a row are padding."""
     ends = torch.tensor(policy.end_tokens, device=tokens.device)
-    mask = _until_end(tokens, ends)
+    mask = until_end(tokens, ends)
     return Rollouts(
         tokens=tokens,
         mask=mask,
@@ -188,7 +188,7 @@ def rollouts(
     )
 
 
-def _until_end(tokens: Int[Tensor, "N T"], ends: Int[Tensor, " ends"]) -> Bool[Tensor, "N T"]:
+def until_end(tokens: Int[Tensor, "N T"], ends: Int[Tensor, " ends"]) -> Bool[Tensor, "N T"]:
     """True up to and including the first end token of each row."""
     ended = torch.isin(tokens, ends)
     return ended.cumsum(1) - ended.long() == 0

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-ROWS_AT_ONCE = 32  # whose distributions are held at once: 32 rows of a vocabulary of 150k take 77 MB in float64
+AT_ONCE = 1 << 23  # probabilities that are held at once: 64 MB in float64, some 55 rows of a vocabulary of 150k
 
 
 def uniform_numbers(seeds: Sequence[int], group_size: int, length: int) -> Float[Tensor, "N length"]:
@@ -41,9 +41,10 @@ def drawn(
     >>> token, log_prob.exp()  # 0.3 of the 0.8 that 0.5 and 0.3 hold
     (tensor([1]), tensor([0.3750]))
     """
+    size = max(1, AT_ONCE // logits.shape[1])
     blocks = [
         _drawn(rows, numbers, temperature, top_p)
-        for rows, numbers in zip(torch.split(logits, ROWS_AT_ONCE), torch.split(uniform, ROWS_AT_ONCE), strict=True)
+        for rows, numbers in zip(torch.split(logits, size), torch.split(uniform, size), strict=True)
     ]
     tokens, log_probs = (torch.cat(parts) for parts in zip(*blocks, strict=True))
     return tokens, log_probs

@@ -5,24 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vlcal.policy.engines.base import TransformersEngine, rollouts, sampling
-from vlcal.policy.engines.draws import uniform_numbers
+from vlcal.policy.engines.base import TransformersEngine, rollouts, sampling, until_end
+from vlcal.policy.engines.draws import drawn, uniform_numbers
+from vlcal.policy.engines.group_cache import GroupCache
 from vlcal.policy.engines.starts import ForcedStarts
 from vlcal.policy.layouts.encoded import EncodedPrompts
-from vlcal.policy.layouts.headless import HeadlessModel
 from vlcal.policy.layouts.packing import EMPTY, PROMPT, Packed, additive_mask, attends
 from vlcal.policy.policy import Policy
 from vlcal.types import Rollouts
+
+BETWEEN_LOOKS = 4  # tokens from one look at which completions have ended to the next; a look waits for the device
+WORTHWHILE = 0.8  # of its places that a batch may keep for the copy of its cache to pay
 
 
 class GroupEngine(TransformersEngine):
     """Samples all groups in one batch, with the keys and values of each prompt computed and kept once.
 
-    The layout is that of `Packed`, one token per completion and step. Completions that have ended leave the batch, and
-    so does a prompt with its last one. A model that takes no packed rows samples with `generate`.
+    The layout is that of `Packed`, one token per completion and step. Once enough completions have ended, they leave
+    the batch, and so does a prompt with its last one. A model that takes no packed rows samples with `generate`.
 
     Args:
         max_new_tokens: Longest completion, end token included.
@@ -47,80 +50,100 @@ class GroupEngine(TransformersEngine):
             NonFiniteError: If logits are not finite.
             UserError: If there is not one start per completion, or one cannot be continued.
         """
-        if not isinstance(policy.layout, Packed):
+        layout = policy.layout
+        if not isinstance(layout, Packed):
             return super().sample(policy, encoded, group_size, seeds, starts)
         given = ForcedStarts.of(policy, starts, len(encoded) * group_size, self.max_new_tokens)
         with sampling(policy):
-            tokens, log_probs = self._decode(policy, encoded, group_size, seeds, given)
+            groups = _Groups(policy, layout, encoded, group_size, self.max_new_tokens)
+            uniform = uniform_numbers(seeds, group_size, self.max_new_tokens).to(policy.device)
+            tokens, log_probs = self._decode(policy, groups, uniform, given)
         return rollouts(policy, tokens, log_probs, group_size, given.forced[:, : tokens.shape[1]])
 
     def _decode(
-        self, policy: Policy, encoded: EncodedPrompts, group_size: int, seeds: Sequence[int], starts: ForcedStarts
+        self, policy: Policy, groups: _Groups, uniform: Float[Tensor, "N T"], starts: ForcedStarts
     ) -> tuple[Int[Tensor, "N T"], Float[Tensor, "N T"]]:
-        count, device = len(encoded) * group_size, policy.device
-        uniform = uniform_numbers(seeds, group_size, self.max_new_tokens).to(device)
-        tokens = torch.full((count, self.max_new_tokens), policy.pad_token_id, device=device)
-        log_probs = torch.zeros(count, self.max_new_tokens, device=device)
-        ends = torch.tensor(policy.end_tokens, device=device)
-        groups = _Groups(policy.headless, encoded)
-        hidden = groups.last[:, None].expand(-1, group_size, -1)
-        places = torch.arange(group_size, device=device).repeat(len(encoded), 1)  # EMPTY where a completion has ended
+        tokens = torch.full(uniform.shape, policy.pad_token_id, device=uniform.device)
+        log_probs = torch.zeros(uniform.shape, device=uniform.device)
+        ends = torch.tensor(policy.end_tokens, device=uniform.device)
+        hidden = groups.first
         for step in range(self.max_new_tokens):
-            active = places != EMPTY
-            rows = (groups.prompts[:, None] * group_size + places)[active]
-            drawn = self.draw(policy, policy.head(hidden[active]), uniform[rows, step])
-            chosen, log_probs[rows, step] = starts.imposed(rows, step, *drawn)
-            tokens[rows, step] = chosen
-            places = places.masked_scatter(active, torch.where(torch.isin(chosen, ends), EMPTY, places[active]))
-            if (places == EMPTY).all() or step + 1 == self.max_new_tokens:
+            rows = groups.rows.flatten()
+            sampled = drawn(policy.head(hidden.flatten(0, 1)), uniform[rows, step], self.temperature, self.top_p)
+            chosen, given = starts.imposed(rows, step, *sampled)
+            ended = groups.ended.flatten()
+            tokens[rows, step] = chosen.masked_fill(ended, policy.pad_token_id)
+            log_probs[rows, step] = given.masked_fill(ended, 0.0)
+            groups.ended = (ended | torch.isin(chosen, ends)).view_as(groups.rows)
+            if step + 1 == self.max_new_tokens or ((step + 1) % BETWEEN_LOOKS == 0 and not groups.compact()):
                 break
-            places = groups.compact(places)
-            newest = tokens[groups.prompts[:, None] * group_size + places.clamp(min=0), step]
-            hidden = groups.advance(newest, places, step)
-        return tokens[:, : step + 1], log_probs[:, : step + 1]
+            hidden = groups.advance(tokens[:, step], step)
+        policy.headless.require_finite("Log-probabilities of sampled tokens", log_probs)
+        longest = int(until_end(tokens, ends).sum(1).max())
+        return tokens[:, :longest], log_probs[:, :longest]
 
 
 class _Groups:
-    """The state of groups while they are decoded: caches, segments of their slots, positions.
+    """The state of groups while they are decoded: `p` prompts that are still written on, `q` completions of each.
+
+    A completion that has ended keeps its place, and is paid for, until enough have ended to make the batch smaller.
 
     Args:
-        model: The model below its head.
-        encoded: The prompts, one group each.
+        policy: What writes.
+        layout: How its rows are attended to.
+        encoded: The prompts.
+        size: Completions of each.
+        longest: Tokens of the longest completion.
+
+    Attributes:
+        rows: Which completion is at each place, in prompt-major order of the whole batch.
+        ended: True where it has ended.
+        first: The states that predict the first tokens.
     """
 
-    def __init__(self, model: HeadlessModel, encoded: EncodedPrompts) -> None:
-        self._model = model
-        positions, self._following = model.positions(encoded)
+    def __init__(self, policy: Policy, layout: Packed, encoded: EncodedPrompts, size: int, longest: int) -> None:
+        self._model, self._layout, self._longest = policy.headless, layout, longest
+        positions, self._following = self._model.positions(encoded)
         self._axes = len(positions)
-        output = model(**encoded.model_inputs(), position_ids=positions.squeeze(0), use_cache=True)
-        self._cache = output[model.cache_argument]
-        self._cache_input = {model.cache_argument: self._cache}
-        self._segments = torch.where(encoded.rows["attention_mask"].bool(), PROMPT, EMPTY)
-        self.last: Float[Tensor, "P D"] = output.last_hidden_state[:, -1]
-        self.prompts: Int[Tensor, " p"] = torch.arange(len(encoded), device=positions.device)
+        output = self._model(**encoded.model_inputs(), position_ids=positions.squeeze(0), use_cache=True)
+        self._kept = GroupCache(output[self._model.cache_argument], encoded.length, size)
+        self._prompt = torch.where(encoded.rows["attention_mask"].bool(), PROMPT, EMPTY)
+        self.rows: Int[Tensor, "p q"] = torch.arange(len(encoded) * size, device=positions.device).view(-1, size)
+        self.ended: Bool[Tensor, "p q"] = torch.zeros_like(self.rows, dtype=torch.bool)
+        self.first: Float[Tensor, "p q D"] = output.last_hidden_state[:, -1, None].expand(-1, size, -1)
+        self._mask = self._mask_of_all_steps()
 
-    def compact(self, places: Int[Tensor, "p q"]) -> Int[Tensor, "p r"]:
-        """The places of active completions side by side; prompts without one are dropped."""
-        active = places != EMPTY
-        alive = active.any(1)
-        if not alive.all():
-            kept = alive.nonzero()[:, 0]
-            self._cache.batch_select_indices(kept)
-            self._segments, self._following = self._segments[kept], self._following[kept]
-            self.prompts, places, active = self.prompts[kept], places[kept], active[kept]
-        order = active.byte().argsort(dim=1, descending=True, stable=True)
-        return places.gather(1, order)[:, : int(active.sum(1).max())]
+    def compact(self) -> bool:
+        """Drop completions that have ended, where that makes the batch much smaller; False when all have."""
+        active = ~self.ended.cpu()
+        counts = active.sum(1)
+        alive, width = counts.nonzero()[:, 0], int(counts.max())
+        if len(alive) * width < WORTHWHILE * active.numel() and width:
+            order = active[alive].byte().argsort(dim=1, descending=True, stable=True)[:, :width]
+            self._keep(alive.to(self.rows.device), order.to(self.rows.device))
+        return width > 0
 
-    def advance(self, tokens: Int[Tensor, "p q"], places: Int[Tensor, "p q"], step: int) -> Float[Tensor, "p q D"]:
-        """The hidden states behind one more token of each active completion."""
-        segments = torch.where(places == EMPTY, EMPTY, places + 1)
-        self._segments = torch.cat([self._segments, segments], 1)
-        positions = (self._following + step)[None, :, None].expand(self._axes, -1, tokens.shape[1])
+    def advance(self, newest: Int[Tensor, " N"], step: int) -> Float[Tensor, "p q D"]:
+        """The hidden states behind one more token of each completion."""
+        positions = (self._following + step)[None, :, None].expand(self._axes, -1, self.rows.shape[1])
         states: Float[Tensor, "p q D"] = self._model(
-            input_ids=tokens,
-            attention_mask=additive_mask(attends(segments, self._segments), self._model.dtype),
+            input_ids=newest[self.rows],
+            attention_mask=self._mask[..., : self._prompt.shape[1] + (step + 1) * self.rows.shape[1]],
             position_ids=positions.squeeze(0),
-            **self._cache_input,
+            **{self._model.cache_argument: self._kept.cache},
             use_cache=True,
         ).last_hidden_state
         return states
+
+    def _keep(self, prompts: Int[Tensor, " p"], places: Int[Tensor, "p q"]) -> None:
+        self._kept.keep(prompts, places)
+        self.rows, self.ended = (values[prompts].gather(1, places) for values in (self.rows, self.ended))
+        self._prompt, self._following = self._prompt[prompts], self._following[prompts]
+        self._mask = self._mask_of_all_steps()
+
+    def _mask_of_all_steps(self) -> Float[Tensor, "p 1 rows s"]:
+        """What each completion attends to, up to its last token; its start serves every step."""
+        prompts, width = self.rows.shape
+        own = torch.arange(1, width + 1, device=self.rows.device).expand(prompts, -1)
+        keys = torch.cat([self._prompt, own.repeat(1, self._longest)], 1)
+        return self._layout.folded(additive_mask(attends(own, keys), self._model.dtype))

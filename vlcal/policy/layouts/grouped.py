@@ -22,6 +22,7 @@ from vlcal.policy.layouts.packing import Packed, Packing, additive_mask
 
 IMPLEMENTATION = "vlcal_grouped"  # the name of `attend` in the registry of transformers
 SDPA = AttentionInterface()["sdpa"]
+UNGROUPED = nn.Identity()  # a layer, as SDPA sees it, with as many heads of keys as of queries
 
 
 class Grouped(Packed):
@@ -39,6 +40,11 @@ class Grouped(Packed):
         if config._attn_implementation not in ("sdpa", IMPLEMENTATION):
             raise UserError(f"`attention` must be sdpa to go group by group; got {config._attn_implementation}.")
         config._attn_implementation = IMPLEMENTATION
+        self._query_heads = config.num_attention_heads // config.num_key_value_heads  # of each head of keys
+
+    def folded(self, mask: Float[Tensor, "P 1 q k"]) -> Float[Tensor, "P 1 rows k"]:
+        """The mask once for each query head of a head of keys, which all are rows of one product."""
+        return mask.repeat(1, 1, self._query_heads, 1)
 
     def attention(self, packing: Packing, dtype: torch.dtype) -> dict[str, Any]:
         """The packing, for `attend`, and the mask of each completion over its prompt and itself."""
@@ -49,7 +55,7 @@ class Grouped(Packed):
         prompt = torch.arange(packing.longest, device=lengths.device) < lengths[prompt_index, None]
         itself = torch.ones(steps, steps, dtype=torch.bool, device=lengths.device).tril()
         allowed = torch.cat([prompt[:, None].expand(-1, steps, -1), itself.expand(len(prompt), -1, -1)], -1)
-        return {"attention_mask": additive_mask(allowed, dtype), "packing": packing}
+        return {"attention_mask": self.folded(additive_mask(allowed, dtype)), "packing": packing}
 
 
 def attend(
@@ -68,12 +74,14 @@ def attend(
         query: Of all slots.
         key: Of all slots.
         value: Of all slots.
-        attention_mask: With a packing, of each completion over its prompt and itself; else over all keys.
+        attention_mask: With a packing, of each completion over its prompt and itself; else over all keys. Of
+            completions it is `Grouped.folded`.
         packing: The slots of prompts and completions.
         **settings: Scale, dropout and the like.
     """
     if packing is None:
-        return SDPA(module, query, key, value, attention_mask, **settings)
+        given = attention_mask is not None and attention_mask.shape[2] != query.shape[2]
+        return (_attend_folded if given else SDPA)(module, query, key, value, attention_mask, **settings)
     longest = packing.longest
     prompt = [part[:, :, :longest] for part in (query, key, value)]  # slots behind a shorter prompt are replaced below
     own = [part.transpose(1, 2).flatten(0, 1)[packing.slots].transpose(1, 2) for part in (query, key, value)]
@@ -81,9 +89,25 @@ def attend(
     both = [
         torch.cat([shared[packing.prompt_index], after], 2) for shared, after in zip(prompt[1:], own[1:], strict=True)
     ]
-    of_completions, _ = SDPA(module, own[0], *both, attention_mask, **settings)
+    of_completions, _ = _attend_folded(module, own[0], *both, attention_mask, **settings)
     rows = pad(of_prompts, (0, 0, 0, 0, 0, query.shape[2] - longest))
-    return rows.flatten(0, 1).index_put((packing.completion,), of_completions[packing.mask]).view(rows.shape), None
+    written = of_completions.flatten(0, 1)[packing.completion_at]
+    return rows.flatten(0, 1).index_put((packing.completion,), written).view(rows.shape), None
+
+
+def _attend_folded(
+    module: nn.Module,
+    query: Float[Tensor, "P h q d"],
+    key: Float[Tensor, "P k s d"],
+    value: Float[Tensor, "P k s d"],
+    attention_mask: Float[Tensor, "... rows s"],
+    **settings: Any,
+) -> tuple[Float[Tensor, "P q h d"], None]:
+    """SDPA with the query heads of one head of keys as rows of one product, so that no key is copied for each."""
+    heads, width = key.shape[1], query.shape[2]
+    rows = query.unflatten(1, (heads, -1)).flatten(2, 3)
+    mixed, _ = SDPA(UNGROUPED, rows, key, value, attention_mask, **settings)
+    return mixed.unflatten(1, (-1, width)).permute(0, 2, 3, 1, 4).flatten(2, 3), None
 
 
 AttentionInterface.register(IMPLEMENTATION, attend)

@@ -42,6 +42,10 @@ class Packed(Layout):
         """The arguments that say which slots attend to which: one mask over the row."""
         return {"attention_mask": additive_mask(attends(packing.segments, packing.segments).tril(), dtype)}
 
+    def folded(self, mask: Float[Tensor, "P 1 q k"]) -> Float[Tensor, "P 1 rows k"]:
+        """The mask for queries as the attention of the model takes them."""
+        return mask
+
     def share(self, prompt: int, completions: Sequence[int], budget: int) -> list[list[int]]:
         rows: list[list[int]] = []
         room = 0
@@ -62,9 +66,12 @@ class Packing:
 
     Args:
         prompt: Slot of each prompt token, prompt by prompt.
+        prompt_at: Index of each of them in a flattened (P, L) tensor.
         counts: True on the prompt tokens that are no padding.
         longest: Tokens of the longest prompt without padding.
         completion: Slot of each completion token inside the mask, completion by completion.
+        completion_at: Index of each of them in a flattened (N, T) tensor: a mask as an index would make the host wait
+            for the device in every layer, forward and backward.
         slots: Slot of each completion token; 0 outside the mask.
         prompt_index: Index of the prompt that each completion continues.
         mask: True on the tokens of each completion.
@@ -73,9 +80,11 @@ class Packing:
     """
 
     prompt: Int[Tensor, " p"]
+    prompt_at: Int[Tensor, " p"]
     counts: Bool[Tensor, "P L"]
     longest: int
     completion: Int[Tensor, " c"]
+    completion_at: Int[Tensor, " c"]
     slots: Int[Tensor, "N T"]
     prompt_index: Int[Tensor, " N"]
     mask: Bool[Tensor, "N T"]
@@ -96,16 +105,21 @@ class Packing:
         slots = (prompt_index * width + starts)[:, None] + steps
         ends = (prompt_index * width + prompt_lengths[prompt_index] - 1)[:, None]
         rows = torch.arange(len(counts), device=mask.device)[:, None]
-        prompt = (rows * width + counts.cumsum(1) - 1)[counts]
+        prompt_at = counts.flatten().nonzero()[:, 0]
+        prompt = (rows * width + counts.cumsum(1) - 1).flatten()[prompt_at]
         places = (torch.arange(len(prompt_index), device=mask.device) - first + 1)[:, None].expand_as(mask)
+        completion_at = mask.flatten().nonzero()[:, 0]
+        completion = slots.flatten()[completion_at]
         segments = torch.full((len(counts) * width,), EMPTY, device=mask.device)
         segments[prompt] = PROMPT
-        segments[slots[mask]] = places[mask]
+        segments[completion] = places.flatten()[completion_at]
         return cls(
             prompt=prompt,
+            prompt_at=prompt_at,
             counts=counts,
             longest=int(prompt_lengths.max()),
-            completion=slots[mask],
+            completion=completion,
+            completion_at=completion_at,
             slots=slots.masked_fill(~mask, 0),
             prompt_index=prompt_index,
             mask=mask,
@@ -116,8 +130,8 @@ class Packing:
     def laid_out(self, prompt: Int[Tensor, "P L"], completion: Int[Tensor, "N T"], fill: int) -> Int[Tensor, "P S"]:
         """Values of prompt and completion tokens at their slots, and `fill` in empty ones."""
         flat = torch.full_like(self.segments, fill, dtype=prompt.dtype).flatten()
-        flat[self.prompt] = prompt[self.counts]
-        flat[self.completion] = completion[self.mask].to(prompt.dtype)
+        flat[self.prompt] = prompt.flatten()[self.prompt_at]
+        flat[self.completion] = completion.flatten()[self.completion_at].to(prompt.dtype)
         return flat.view(self.segments.shape)
 
 
