@@ -41,7 +41,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 PLACEHOLDERS = {"FILE": "my_experiment.yaml", "GIB": "16", "...": "run.ckpt"}
 FEW_DRAWS = "10"  # of the bootstrap
 # Programs of others, which no environment of ours has.
-FOREIGN = {"vllm"}
+FOREIGN = {"env", "srun", "torchrun", "vllm"}
 
 
 @dataclass(frozen=True)

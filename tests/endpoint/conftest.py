@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import threading
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.endpoint.serving import free_port, wait_for
 
 Reply = Callable[[dict[str, Any], int], tuple[int, str | dict[str, str]]]  # status, and the text or whole message
 
@@ -96,29 +95,15 @@ def transformers_serve(chatting: Path, tmp_path_factory: pytest.TempPathFactory)
     """The address of a real `transformers serve` process with the embedded model."""
     for needed in ("fastapi", "uvicorn", "openai"):
         pytest.importorskip(needed)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()"]
     arguments = ["serve", str(chatting), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
     log = tmp_path_factory.mktemp("serve") / "log"
     with log.open("w") as output:
         process = subprocess.Popen([*command, *arguments], stdout=output, stderr=subprocess.STDOUT)
     try:
-        _wait_for(f"http://127.0.0.1:{port}/health", process, log)
+        wait_for(f"http://127.0.0.1:{port}/health", process, log)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.terminate()
         process.wait(20)
-
-
-def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        assert process.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError(f"no answer from {address}:\n{log.read_text()}")

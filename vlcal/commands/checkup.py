@@ -77,7 +77,8 @@ def sampled_here(model: object) -> ReinforcementModule:
     if isinstance(model, ReinforcementModule) and isinstance(model.sampling.training, TransformersEngine):
         return model
     raise UserError(
-        f"`model` must be a ReinforcementModule whose engine has `max_new_tokens`; got {type(model).__name__}."
+        f"`model` must be a ReinforcementModule that samples in this process; got {type(model).__name__}. For a run "
+        "that samples from servers, name GroupEngine here and add the memory of the servers."
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import lightning
 import torch
@@ -31,9 +31,8 @@ from vlcal.parts import fresh_defaults, settings_of
 from vlcal.policy import Policy, PolicySpec
 from vlcal.training.guard import FiniteGuard
 from vlcal.training.optimization import Optimization
+from vlcal.training.ranks import add_gradients, on_every_rank
 from vlcal.training.sampling import draw_seed
-
-Computed = TypeVar("Computed")
 
 
 class PolicyModule(lightning.LightningModule):
@@ -181,7 +180,7 @@ class PolicyModule(lightning.LightningModule):
         checkpoints and logs, all of which Lightning looks at between batches, count alike.
 
         The backward pass of each loss ends before the next loss is computed, so that one graph at a time is in memory.
-        On several ranks gradients are averaged once, after the last loss.
+        The losses of all ranks add up to that of the step: gradients are added over ranks, once, after the last loss.
 
         Raises:
             NonFiniteError: On all ranks, if a loss or the gradient is not finite; no weight has moved.
@@ -189,8 +188,8 @@ class PolicyModule(lightning.LightningModule):
         optimizer = self.optimizers()
         optimizer.zero_grad()  # type: ignore[union-attr]
         self.policy.train()  # dropout acts, and activations are recomputed, while losses are made and nowhere else
-        self.on_every_rank(lambda: self._accumulate(losses))
-        self._average_gradients()
+        on_every_rank(lambda: self._accumulate(losses))
+        add_gradients(self.policy.parameters())
         # In float16 losses are scaled up, and a scale that was too high shows in the gradient: the scaler skips that
         # step and lowers it.
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
@@ -204,21 +203,6 @@ class PolicyModule(lightning.LightningModule):
             self.trainer.strategy.optimizer_step(optimizer.optimizer, lambda: None)  # type: ignore[union-attr]
         self._updates += 1
         return norm
-
-    def on_every_rank(self, compute: Callable[[], Computed]) -> Computed:
-        """What `compute` gives, once it has numbers on all ranks; a rank that failed alone would leave others waiting.
-
-        Raises:
-            NonFiniteError: On all ranks, if `compute` raised it on one.
-        """
-        computed, error = None, None
-        try:
-            computed = compute()
-        except NonFiniteError as raised:
-            error = raised
-        if not self.trainer.strategy.reduce_boolean_decision(error is None, all=True):
-            raise error or NonFiniteError("Another rank met numbers that are not finite.")
-        return computed  # type: ignore[return-value]
 
     def _accumulate(self, losses: Iterable[Tensor]) -> None:
         """The gradient of the sum of losses, on this rank."""
@@ -243,15 +227,6 @@ class PolicyModule(lightning.LightningModule):
         """A context in which no pass waits for other ranks, which may need more passes or fewer."""
         wrapped = self.trainer.strategy.model
         return wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) else nullcontext()
-
-    def _average_gradients(self) -> None:
-        """Average gradients over ranks."""
-        if self.trainer.world_size > 1:
-            for weight in self.policy.parameters():
-                if weight.requires_grad:
-                    weight.grad = self.trainer.strategy.reduce(
-                        torch.zeros_like(weight) if weight.grad is None else weight.grad, reduce_op="mean"
-                    )
 
 
 def unreached_validation(trainer: lightning.Trainer, batches: int) -> str | None:

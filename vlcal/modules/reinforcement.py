@@ -22,6 +22,7 @@ from vlcal.training.guard import FiniteGuard
 from vlcal.training.learner import Learner, Update
 from vlcal.training.optimization import Optimization
 from vlcal.training.pipeline import Pipeline
+from vlcal.training.ranks import added, of_all_ranks
 from vlcal.training.reader import ResponseReader
 from vlcal.training.sampling import Sampling
 from vlcal.types import Assessment, PolicyUpdate, PromptBatch
@@ -109,16 +110,15 @@ class ReinforcementModule(PolicyModule):
         """Collect completions of the batch, learn from them, and hand on what was collected."""
         self.policy.eval()  # dropout would make the sampled and the scored pass disagree
         prompts, plan, update = self.chunked(batch), self.sampling.training_plan(self.global_step), self.update
-        experience = self.on_every_rank(
-            lambda: self.pipeline.collect(self.policy, prompts, plan, update.correction, update.token_budget)
-        )
-        own, counterfactual = own_and_counterfactual(experience.assessment)
-        self._refuse_malformed(own)
+        experience = self.pipeline.collect(self.policy, prompts, plan, update.correction, update.token_budget)
+        own, _ = own_and_counterfactual(experience.assessment)
+        step, counterfactual = own_and_counterfactual(of_all_ranks(experience.assessment))
+        self._refuse_malformed(step)
         learner = Learner(self.policy, self.pipeline.reader, update, plan.engine.temperature)
         with self.pipeline.clock.phase("update"):
             for rows in update.minibatches(len(batch)):
                 self._learn(learner.passes(experience, prompts, rows), len(rows))
-        self._log_collected(own)
+        self._log_collected(step)
         self._log_counterfactual(counterfactual)
         return {"assessment": own, "experience": experience, "seconds": self.pipeline.clock.take()}
 
@@ -156,14 +156,13 @@ class ReinforcementModule(PolicyModule):
                 yield part.loss
 
         norm = self.update_weights(losses())
-        logged = {f"train/objective/{name}": value for name, value in metrics.items()}
+        logged = {f"train/objective/{name}": value for name, value in added(metrics).items()}
         self.log_dict({**logged, "train/objective/gradient_norm": norm}, batch_size=prompts)
 
     def _refuse_malformed(self, assessment: Assessment) -> None:
         """Stop a run whose responses no longer parse, or never did."""
         said, rollouts = assessment.responses, assessment.rollouts
-        formed = self.trainer.strategy.reduce_boolean_decision(bool(said.well_formed.any()), all=False)
-        self._malformed = 0 if formed else self._malformed + 1
+        self._malformed = 0 if said.well_formed.any() else self._malformed + 1
         if self._malformed >= self.malformed_patience:
             raise UserError(
                 f"`malformed_patience` is {self.malformed_patience}, and as many training batches in a row had no "

@@ -18,6 +18,7 @@ from vlcal.text.parse import Span
 from vlcal.text.spans import token_masks, token_offsets
 from vlcal.training.guard import FiniteGuard
 from vlcal.training.optimization import Optimization
+from vlcal.training.ranks import added, on_every_rank, summed
 from vlcal.types import DemonstrationBatch
 
 
@@ -50,20 +51,25 @@ class SupervisedModule(PolicyModule):
 
     def learn(self, batch: DemonstrationBatch) -> None:
         """One update towards the demonstrations."""
-        loss = self.on_every_rank(lambda: self._loss(batch))
+        loss, tokens = on_every_rank(lambda: self._loss(batch))
+        (total,) = summed([tokens])
+        loss = loss * (tokens / max(total, 1))  # so that every token of the step counts alike, on whichever rank it is
         norm = self.update_weights([loss])
-        self.log_dict({"train/loss": loss.detach(), "train/gradient_norm": norm}, batch_size=len(batch.prompts))
-        self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch.prompts))
+        whole = added({"loss": float(loss.detach())})["loss"]
+        self.log_dict({"train/loss": whole, "train/gradient_norm": norm}, batch_size=len(batch.prompts))
+        self.log("loss", whole, prog_bar=True, logger=False, batch_size=len(batch.prompts))
 
     def validation_step(self, batch: DemonstrationBatch, batch_idx: int) -> None:
         """The loss on held-out demonstrations."""
-        self.log("val/loss", self._loss(batch), prog_bar=True, batch_size=len(batch.prompts))
+        loss, tokens = self._loss(batch)
+        self.log("val/loss", loss, prog_bar=True, batch_size=tokens, sync_dist=True)
 
-    def _loss(self, batch: DemonstrationBatch) -> Tensor:
+    def _loss(self, batch: DemonstrationBatch) -> tuple[Tensor, int]:
+        """The mean over the tokens that are imitated, and how many there are."""
         encoded = self.policy.encode(batch.prompts, self.grammar)
         tokens, mask, given = self._completions(batch)
         log_probs, _ = self.policy.score(Continuations.of(encoded, tokens, mask))
-        return token_mean(-log_probs, mask & ~given)
+        return token_mean(-log_probs, mask & ~given), int((mask & ~given).sum())
 
     def _completions(
         self, batch: DemonstrationBatch

@@ -5,6 +5,8 @@ from vlcal.policy.adaptation import Adaptation, Frozen, LanguageModel, LoRA, QLo
 from vlcal.policy.engines.base import RolloutEngine, TransformersEngine
 from vlcal.policy.engines.endpoint import Decoding, Endpoint
 from vlcal.policy.engines.group import GroupEngine
+from vlcal.policy.engines.server import Server
+from vlcal.policy.engines.vllm import VLLMEngine
 from vlcal.policy.layers import EveryLayer, LanguageAndProjectorLayers, LanguageLayers, Layers
 from vlcal.policy.layouts.continuations import Continuations, MicroBatch
 from vlcal.policy.layouts.encoded import EncodedPrompts
@@ -39,6 +41,8 @@ __all__ = [
     "RecomputedActivations",
     "Reference",
     "RolloutEngine",
+    "Server",
     "TransformersEngine",
+    "VLLMEngine",
     "WholeModel",
 ]

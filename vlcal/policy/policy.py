@@ -20,13 +20,14 @@ from vlcal.errors import UserError
 from vlcal.functional.vocabulary import token_statistics
 from vlcal.policy.adapters import as_started, save_learned
 from vlcal.policy.chat import check_vocabulary, end_tokens, prompt_opening
-from vlcal.policy.encode import encoded_prompts, placeholder_tokens, processor_inputs
+from vlcal.policy.encode import encoded_prompts, placeholder_tokens, processed
 from vlcal.policy.grid import token_grid
 from vlcal.policy.layouts.continuations import Continuations, MicroBatch
 from vlcal.policy.layouts.encoded import EncodedPrompts
 from vlcal.policy.layouts.fitting import fitting_layout, trial_continuations, trial_prompts
 from vlcal.policy.layouts.headless import HeadlessModel
 from vlcal.policy.layouts.layout import Layout
+from vlcal.policy.plain_text import asked
 from vlcal.text import Grammar, behind
 from vlcal.text.levels import level_tokens
 from vlcal.types import PromptBatch
@@ -124,14 +125,15 @@ class Policy(nn.Module):
         Raises:
             NonFiniteError: If features of images are not finite.
         """
-        inputs = processor_inputs(self.processor, prompts, grammar)
+        texts = asked(self.processor, prompts, grammar)
+        inputs = processed(self.processor, texts, prompts.images)
         moved = {name: value.to(self.device) for name, value in inputs.items()}
         with torch.no_grad() if self.vision_frozen else nullcontext():
             encoded = encoded_prompts(self.backbone, moved, tuple(len(images) for images in prompts.images))
         if encoded.features is not None:
             largest = [block.detach().abs().amax() for block in encoded.features.pooler_output]
             self.headless.require_finite("Features of images", torch.stack(largest))
-        return encoded
+        return replace(encoded, questions=tuple(zip(texts, prompts.images, strict=True)))
 
     def grid(self, image: Float[Tensor, "3 H W"]) -> tuple[int, int]:
         """Rows and columns of the image tokens of an image that is alone in its prompt."""

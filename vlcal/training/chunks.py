@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from itertools import chain, groupby
 from typing import Any, TypeVar
@@ -80,6 +80,8 @@ def _joined(parts: Sequence[Any]) -> Any:
         return torch.cat([pad(part, (0, width - part.shape[-1])) if part.ndim > 1 else part for part in parts])
     if isinstance(first, tuple):
         return tuple(chain.from_iterable(parts))
+    if isinstance(first, Mapping):
+        return {name: _joined([part[name] for part in parts]) for name in first}
     if is_dataclass(first):
         return replace(first, **{f.name: _joined([getattr(part, f.name) for part in parts]) for f in fields(first)})  # type: ignore[type-var]
     return first  # of all chunks alike, such as the group size

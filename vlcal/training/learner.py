@@ -24,6 +24,7 @@ from vlcal.objectives import (
 from vlcal.parts import fresh_defaults
 from vlcal.policy import AdapterOff, Continuations, EncodedPrompts, MicroBatch, Policy, Reference
 from vlcal.training.chunks import ChunkedPrompts, cut
+from vlcal.training.ranks import from_all, summed
 from vlcal.training.reader import ResponseReader
 from vlcal.types import Experience, PolicyUpdate, Responses
 
@@ -68,8 +69,10 @@ class Update:
         self.token_budget = token_budget
 
     def minibatches(self, prompts: int) -> list[list[int]]:
-        """The prompts of each update, in their order."""
-        return cut(list(range(prompts)), self.minibatch_prompts)
+        """The prompts of each update, in their order; on all ranks as many updates, some of them maybe of no prompt."""
+        own = cut(list(range(prompts)), self.minibatch_prompts)
+        most = max(from_all(len(own)))
+        return own + [[] for _ in range(most - len(own))]
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Learner:
     temperature: float
 
     def passes(self, experience: Experience, prompts: ChunkedPrompts, rows: list[int]) -> Iterator[PolicyUpdate]:
-        """The losses of all passes; they add up to that of the whole, and so do the metrics they are made of.
+        """The losses of all passes; over all ranks they add up to that of the whole, and so do the metrics of them.
 
         A metric that is no part of a loss, such as the share of tokens that were clipped, is averaged alike.
 
@@ -99,7 +102,7 @@ class Learner:
             rows: The prompts of this update, by index in ascending order.
         """
         learned = experience.select(rows)
-        totals = self._counts(learned, self._policy_mask(learned))
+        totals = summed(self._counts(learned, self._policy_mask(learned)))
         for chunk in prompts.chunks(rows):
             yield from self._passes(experience.select(chunk), prompts.encoded(chunk), totals)
 

@@ -9,6 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from vlcal.advantages import AdvantageEstimator, AdvantageReweighter, GroupStandardized, VisualCertaintyReweighter
 from vlcal.certainty import CertaintyEstimator, KLEntropyCertainty
@@ -17,15 +19,16 @@ from vlcal.objectives import SamplerCorrection
 from vlcal.parts import fresh_defaults, load_states, states_of
 from vlcal.perturbations import PatchMask, Perturbation
 from vlcal.policy import UNLIMITED, EncodedPrompts, Policy
+from vlcal.record_rows import taken
 from vlcal.rewards import Attempts, Reward, combine
 from vlcal.training.chunks import ChunkedPrompts, joined
-from vlcal.training.counterfactual import own_and_counterfactual
 from vlcal.training.measurement import measure, with_evidence
 from vlcal.training.phases import PhaseClock
+from vlcal.training.ranks import AllRanks, on_every_rank
 from vlcal.training.reader import ResponseReader
 from vlcal.training.sampling import SamplingPlan, draw_seed
 from vlcal.training.starts import Asked
-from vlcal.types import Assessment, Evidence, Experience, PromptBatch, Responses, Rollouts
+from vlcal.types import Assessment, Certainty, Evidence, Experience, PromptBatch, Responses, Rollouts
 
 
 class Pipeline:
@@ -76,13 +79,18 @@ class Pipeline:
 
         The reference does not appear: its KL is a term of the loss, and the `Learner` asks it where that is computed.
 
+        Certainty and advantages, which may compare all responses of a step, are made of those of all ranks.
+
         Raises:
-            NonFiniteError: If a state, a log-probability or a reward is not finite.
+            NonFiniteError: On all ranks, if a state, a log-probability or a reward is not finite on one.
         """
-        assessment = self.assess(policy, prompts, plan, budget)
-        rollouts, evidence = assessment.rollouts, assessment.evidence
-        (own, _), advantages = own_and_counterfactual(assessment), torch.zeros_like(evidence.log_probs)
-        advantages[~rollouts.counterfactual] = self.advantages(own.rewards.total, own.rollouts)
+        rollouts, responses, evidence = on_every_rank(lambda: self._measured(policy, prompts, plan, budget))
+        width = rollouts.tokens.shape[1]
+        ranks = AllRanks(len(prompts.prompts), plan.group_size, policy.device)
+        step = ranks.joined(rollouts)
+        certainty = ranks.own(self.certainty(ranks.joined(evidence), step, ranks.joined(responses)), width)
+        assessment = on_every_rank(lambda: self._rewarded(prompts.prompts, rollouts, responses, evidence, certainty))
+        advantages = ranks.own(self._advantages(ranks.joined(assessment.rewards.total), step), width)
         earned = advantages * rollouts.chosen
         reweighted = self.reweighter(earned, assessment.certainty, assessment.responses)
         weights = correction(evidence.log_probs, rollouts.log_probs, rollouts.chosen)
@@ -103,14 +111,35 @@ class Pipeline:
             plan: How completions are sampled.
             budget: Tokens that go through the model at once.
         """
-        measured = [self._measured(policy, prompts, chunk, plan, budget) for chunk in prompts.chunks(prompts.all)]
-        rollouts, responses, evidence = (joined(parts) for parts in zip(*measured, strict=True))
-        rollouts = replace(rollouts, tokens=rollouts.tokens.masked_fill(~rollouts.mask, policy.pad_token_id))
+        rollouts, responses, evidence = self._measured(policy, prompts, plan, budget)
         certainty = self.certainty(evidence, rollouts, responses)
-        rewards = combine(self.rewards, Attempts(prompts.prompts, rollouts, responses, certainty))
-        return Assessment(prompts.prompts, rollouts, responses, evidence, certainty, rewards)
+        return self._rewarded(prompts.prompts, rollouts, responses, evidence, certainty)
 
     def _measured(
+        self, policy: Policy, prompts: ChunkedPrompts, plan: SamplingPlan, budget: int
+    ) -> tuple[Rollouts, Responses, Evidence]:
+        """The completions, read, with what is measured on their tokens."""
+        measured = [self._of_chunk(policy, prompts, chunk, plan, budget) for chunk in prompts.chunks(prompts.all)]
+        rollouts, responses, evidence = (joined(parts) for parts in zip(*measured, strict=True))
+        tokens = rollouts.tokens.masked_fill(~rollouts.mask, policy.pad_token_id)
+        return replace(rollouts, tokens=tokens), responses, evidence
+
+    def _rewarded(
+        self, prompts: PromptBatch, rollouts: Rollouts, responses: Responses, evidence: Evidence, certainty: Certainty
+    ) -> Assessment:
+        rewards = combine(self.rewards, Attempts(prompts, rollouts, responses, certainty))
+        return Assessment(prompts, rollouts, responses, evidence, certainty, rewards)
+
+    def _advantages(self, rewards: Float[Tensor, " N"], rollouts: Rollouts) -> Float[Tensor, "N T"]:
+        """The advantage of every token of the policy's own completions; 0 in counterfactual ones."""
+        rows = (~rollouts.counterfactual).nonzero()[:, 0]
+        prompts = len(rollouts) // rollouts.group_size
+        own = replace(taken(replace(rollouts, group_size=1), rows.tolist()), group_size=len(rows) // prompts)
+        advantages = torch.zeros_like(rollouts.log_probs)
+        advantages[rows] = self.advantages(rewards[rows], own)
+        return advantages
+
+    def _of_chunk(
         self, policy: Policy, prompts: ChunkedPrompts, chunk: list[int], plan: SamplingPlan, budget: int
     ) -> tuple[Rollouts, Responses, Evidence]:
         """The completions of one chunk, read, with what is measured on their tokens."""

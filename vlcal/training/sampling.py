@@ -69,6 +69,11 @@ class Sampling:
                 f"biased; got {training.top_p}. Set it to 1, and lower `training.temperature` for surer samples."
             )
         starts.check(group_size)
+        if not (training.forces_starts or isinstance(starts, FreeStarts)):
+            raise UserError(
+                f"`starts` must be FreeStarts, since {type(training).__name__} cannot begin completions with given "
+                f"tokens; got {type(starts).__name__}. Use GroupEngine for other starts."
+            )
         if chunk_prompts < 1:
             raise UserError(f"`chunk_prompts` must be at least 1, or nothing is sampled; got {chunk_prompts}.")
         self.group_size = group_size

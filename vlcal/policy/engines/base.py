@@ -27,7 +27,12 @@ class RolloutEngine(ABC):
 
     Args:
         temperature: Divides the logits; 1 samples from the policy itself. Scoring for the update uses the same.
+
+    Attributes:
+        forces_starts: Whether completions can be made to begin with given tokens.
     """
+
+    forces_starts = True
 
     def __init__(self, temperature: float = 1.0) -> None:
         if not temperature > 0:

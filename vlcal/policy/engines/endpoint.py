@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from typing import Any
-
-from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
 
 from vlcal.errors import UserError
 from vlcal.parts import fresh_defaults
+from vlcal.policy.engines.server import Server, chat_messages
 from vlcal.text import Grammar
 from vlcal.types import PromptBatch
-
-NO_KEY = "none"  # the client requires a key; a local server ignores it
 
 
 @dataclass(frozen=True)
@@ -75,7 +68,7 @@ class Answer:
     truncated: bool
 
 
-class Endpoint:
+class Endpoint(Server):
     """Samples completions from a model behind an OpenAI-compatible address, many requests at a time.
 
     Args:
@@ -99,26 +92,15 @@ class Endpoint:
         retries: int = 5,
         decoding: Decoding = Decoding(),
     ) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise UserError(f"`url` must start with http:// or https://, as in http://localhost:8000/v1; got {url!r}.")
-        if concurrency < 1:
-            raise UserError(f"`concurrency` must be at least 1; got {concurrency}.")
-        if not timeout > 0:
-            raise UserError(f"`timeout` must be above 0 seconds; got {timeout}.")
-        if retries < 0:
-            raise UserError(f"`retries` must be at least 0; got {retries}.")
-        self.url = url
-        self.model = model
-        self.api_key_env = api_key_env
-        self.concurrency = concurrency
-        self.timeout = timeout
-        self.retries = retries
+        super().__init__(url, model, api_key_env, concurrency, timeout, retries)
         self.decoding = decoding
 
     def inquiries(self, prompts: PromptBatch, grammar: Grammar) -> list[Inquiry]:
         """One request per prompt: its images as PNG, then its question with the grammar's instructions."""
         return [
-            Inquiry(name, {"model": self.model, "messages": _messages(images, grammar.prompt(question)), **decoding})
+            Inquiry(
+                name, {"model": self.model, "messages": chat_messages(images, grammar.prompt(question)), **decoding}
+            )
             for decoding in [asdict(self.decoding)]
             for name, images, question in zip(prompts.ids, prompts.images, prompts.questions, strict=True)
         ]
@@ -131,7 +113,7 @@ class Endpoint:
         Raises:
             UserError: If a request fails for good; names the prompt and the reason.
         """
-        client = self._client()
+        client = self.client()
         pool = ThreadPoolExecutor(self.concurrency)
         failure: BaseException | None = None
         try:
@@ -153,19 +135,6 @@ class Endpoint:
         if failure is not None:
             raise failure
 
-    def _client(self) -> Any:
-        try:
-            from openai import OpenAI
-        except ImportError as error:
-            raise UserError('`Endpoint` needs the openai client. Install it: pip install "vlcal[endpoint]"') from error
-
-        key = NO_KEY if self.api_key_env is None else os.environ.get(self.api_key_env)
-        if not key:
-            raise UserError(
-                f"`api_key_env` must name an environment variable that holds the key; {self.api_key_env} is not set."
-            )
-        return OpenAI(base_url=self.url, api_key=key, timeout=self.timeout, max_retries=self.retries)
-
     def _answer(self, client: Any, inquiry: Inquiry) -> Answer:
         from openai import OpenAIError
 
@@ -178,17 +147,6 @@ class Endpoint:
             raise UserError(f"{self.url} answered prompt {inquiry.prompt} without a choice. Is it a chat completion?")
         choice = completion.choices[0]
         return Answer(_text(choice.message), choice.finish_reason == "length")
-
-
-def _messages(images: Sequence[Tensor], text: str) -> list[dict[str, Any]]:
-    parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": _png(image)}} for image in images]
-    return [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
-
-
-def _png(image: Tensor) -> str:
-    file = BytesIO()
-    to_pil_image(image.cpu().clamp(0, 1)).save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _text(message: Any) -> str:

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 from transformers.utils import ModelOutput
 
+Question = tuple[str, tuple[Tensor, ...]]  # what is asked, instructions included, and the images, each (3, H, W)
+
 
 @dataclass(frozen=True)
 class EncodedPrompts:
@@ -26,6 +28,7 @@ class EncodedPrompts:
         features: Output of the vision tower for all images, prompt by prompt; None where no prompt has an image.
         image_counts: Images of each prompt.
         block_counts: Blocks of features of each prompt: an image, a tile of one, or all images of the prompt.
+        questions: Text and images of each prompt, for an engine in another process; none where nothing samples.
     """
 
     rows: Mapping[str, Int[Tensor, "P L"]]
@@ -33,6 +36,7 @@ class EncodedPrompts:
     features: ModelOutput | None
     image_counts: tuple[int, ...]
     block_counts: tuple[int, ...]
+    questions: tuple[Question, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_counts)
@@ -54,6 +58,7 @@ class EncodedPrompts:
             features=None if self.features is None or not blocks else select_blocks(self.features, blocks),
             image_counts=tuple(self.image_counts[row] for row in prompts),
             block_counts=tuple(self.block_counts[row] for row in prompts),
+            questions=tuple(self.questions[row] for row in prompts) if self.questions else (),
         )
 
     def to(self, device: torch.device | str) -> EncodedPrompts:
