@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from vlcal.errors import UserError
 from vlcal.files import AtomicFile, write_whole
 
 
@@ -56,7 +57,7 @@ def test_an_error_midway_leaves_the_earlier_file_and_nothing_else(tmp_path: Path
 def test_a_full_disk_leaves_the_earlier_file_and_nothing_else(tmp_path: Path, size: int) -> None:
     path = tmp_path / "file.txt"
     write_whole(path, "earlier")
-    with full_disk(50), pytest.raises(OSError, match="too large"):
+    with full_disk(50), pytest.raises(UserError, match="can be written; .*file.txt cannot: File too large"):
         write_whole(path, "x" * size)
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("file.txt", "earlier")]
 
@@ -78,3 +79,12 @@ def test_a_kill_leaves_the_earlier_file_and_the_next_write_succeeds(tmp_path: Pa
 def test_a_folder_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`path` must be a file or new.* is neither"):
         AtomicFile(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["file.txt/below.txt", "x" * 300, "../" * 20 + "proc/no/such"])
+def test_a_place_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    write_whole(tmp_path / "file.txt", "earlier")
+
+    with pytest.raises(UserError, match="`path` must be a file that can be written; .* cannot: "):
+        write_whole(tmp_path / name, "later")
+    assert (tmp_path / "file.txt").read_text() == "earlier"

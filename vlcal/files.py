@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,23 +22,26 @@ class AtomicFile:
         path: The final place; folders above it are made.
 
     Raises:
-        UserError: If something other than a file is there, such as a folder or a device.
+        UserError: If something other than a file is there, such as a folder or a device, or it cannot be written, there
+            or later: a folder that nobody may write into, a full disk.
     """
 
     def __init__(self, path: Path) -> None:
-        if path.exists() and not path.is_file():
+        if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - those of Path raise for a name too long
             raise UserError(f"`path` must be a file or new, since it is replaced as a whole; {path} is neither.")
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._partial = path.with_name(f".{path.name}.partial")
-        self._file = self._partial.open("wb")
+        with self._writing():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._partial.open("wb")
 
     def write(self, content: str | bytes) -> None:
         """Append text as UTF-8, or bytes as they are."""
         if isinstance(content, str):
             # Half a surrogate pair, which UTF-8 cannot hold, becomes its escape, which is how JSON spells it.
             content = content.encode("utf-8", errors="backslashreplace")
-        self._file.write(content)
+        with self._writing():
+            self._file.write(content)
 
     def flush(self) -> None:
         """Hand what was written so far to the system, as writers of archives ask."""
@@ -46,9 +50,10 @@ class AtomicFile:
     def publish(self) -> None:
         """Move the complete file to its final place."""
         try:
-            self._file.flush()
-            os.fsync(self._file.fileno())  # or a power cut could keep the move and lose the content
-        except OSError:
+            with self._writing():
+                self._file.flush()
+                os.fsync(self._file.fileno())  # or a power cut could keep the move and lose the content
+        except UserError:
             self.discard()
             raise
         self._file.close()
@@ -59,6 +64,15 @@ class AtomicFile:
         with suppress(OSError):  # closing flushes what is thrown away, which fails again where the disk is full
             self._file.close()
         self._partial.unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"`path` must be a file that can be written; {self.path} cannot: {error.strerror}."
+            ) from error
 
     def __enter__(self) -> Self:
         return self

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from vlcal.verifiers import MathVerifier, verdicts
+from vlcal.verifiers import MathVerifier, NumericVerifier, RelaxedVerifier, Verifier, verdicts
 
 
 def judged(verifier: MathVerifier, pairs: Sequence[tuple[str | None, str]]) -> list[float]:
@@ -161,3 +161,9 @@ def test_a_pickle_judges_alike(verifier: MathVerifier) -> None:
 def test_a_timeout_that_leaves_no_time_is_refused(timeout: float) -> None:
     with pytest.raises(ValueError, match="`timeout` must be more than 0 seconds"):
         MathVerifier(timeout=timeout)
+
+
+@pytest.mark.parametrize("answer", ["7 (cm", "7 cm)", "7 m/(s", "1A) two"])
+@pytest.mark.parametrize("judge", [NumericVerifier(), RelaxedVerifier(), MathVerifier()])
+def test_a_bracket_around_a_unit_that_nothing_closes_is_no_unit(judge: Verifier, answer: str) -> None:
+    assert judge(answer, "8") == 0.0

@@ -181,9 +181,8 @@ class PromptSurvey:
 
     def findings(self) -> list[str]:
         """The errors, as findings."""
-        if not self.prompts:
-            return ["change      data: no prompt could be read"]
-        return [f"change      data: {message}" for message in self.bad[:NAMED]]
+        nothing = [] if self.prompts else ["no prompt could be read"]
+        return [f"change      data: {message}" for message in nothing + self.bad[:NAMED]]
 
 
 def workload(module: ReinforcementModule, lengths: list[PromptLength], prompts: int, ranks: int) -> Workload:

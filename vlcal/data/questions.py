@@ -144,7 +144,7 @@ class Questions(Dataset[Record]):
                 check(record)
             except RecursionError:
                 bad.append(BadRow(place, "lists or objects must not be nested hundreds deep"))
-            except ValueError as error:
+            except UserError as error:
                 (self.left_out if known_bad(row) else bad).append(BadRow(place, str(error)))
             else:
                 self.rows.append(index)

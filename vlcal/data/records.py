@@ -20,7 +20,9 @@ from vlcal.verifiers.options import LETTERS
 
 Row = Mapping[str, Any]
 
-_IMAGE = re.compile(r"[ \t]*<image\s*(\d*)>[ \t]*")
+_IMAGE = re.compile(r"[ \t]*<image\s*(\d{0,9})>[ \t]*")
+# What `ast.literal_eval` raises for a text that is no literal, or one that is nested too deep.
+UNREADABLE_LITERAL = (ValueError, SyntaxError, MemoryError, RecursionError)
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -222,7 +224,7 @@ def options_of(cell: Any) -> tuple[str, ...]:
     if isinstance(cell, str):
         try:
             found = ast.literal_eval(cell.strip() or "[]")
-        except (ValueError, SyntaxError) as error:
+        except UNREADABLE_LITERAL as error:
             raise UserError(f"options must be a list; got {cell!r:.80}.") from error
     if found is None:
         return ()
@@ -270,7 +272,7 @@ def prompts_of(records: Sequence[Record], size: ImageSize = ImageSize()) -> Prom
 def _decoded(record: Record, size: ImageSize) -> tuple[Any, ...]:
     try:
         return tuple(image_tensor(image, record.folder, size) for image in record.images)
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{record.place}: {error}") from error
 
 

@@ -112,11 +112,12 @@ class ByIndex(AnswerRule):
     def __call__(self, answer: Any, options: tuple[str, ...], row: Mapping[str, Any]) -> AnswerKey:
         """The letter of that place."""
         written = stated(answer)
-        if not re.fullmatch(r"\d+(\.0)?", written, re.ASCII) or int(float(written)) >= len(options):
+        place = re.fullmatch(r"(\d{1,9})(\.0)?", written, re.ASCII)
+        if place is None or int(place[1]) >= len(options):
             raise UserError(
                 f"the answer must be the place of one of {len(options)} options, from 0; got {written!r:.80}."
             )
-        return AnswerKey(LETTERS[int(float(written))], OptionVerifier(options))
+        return AnswerKey(LETTERS[int(place[1])], OptionVerifier(options))
 
 
 class ByText(AnswerRule):
@@ -193,7 +194,7 @@ class FirstThatReads(AnswerRule):
         for rule in self.rules[:-1]:
             try:
                 return rule(answer, options, row)
-            except ValueError:
+            except UserError:
                 continue
         return self.rules[-1](answer, options, row)
 

@@ -119,8 +119,8 @@ class CsvTable(Table):
 
     def __init__(self, path: Path, delimiter: str) -> None:
         super().__init__(str(path), path.parent)
-        self.rows: list[dict[str, Any]] = []
-        self.lines: list[int] = []
+        csv.field_size_limit(2**31 - 1)  # an image in base64 is longer than the 128 KiB that csv allows
+        self.rows, self.lines = list[dict[str, Any]](), list[int]()
         try:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 reader = csv.DictReader(file, delimiter=delimiter, strict=True)
@@ -133,7 +133,7 @@ class CsvTable(Table):
                     self.rows.append(dict(row))
                     self.lines.append(reader.line_num)
         except (UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"{path} cannot be read as a table: {error}. Write it in UTF-8, quoted as CSV.") from error
+            raise UserError(f"{path} cannot be read as a table: {error}. Unpack it, or write it in UTF-8.") from error
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, lru_cache
+from tokenize import TokenError
 from typing import Any
 
 # Spelled without `\text`, one letter behind a number is a variable unless it is one of these, and so are two letters.
@@ -41,7 +42,10 @@ _NO_UNIT = re.compile(
 
 
 # An unknown name is no error of its own in pint, and neither is what its tokenizer is not made for.
-_NOT_A_UNIT = (ArithmeticError, AssertionError, AttributeError, KeyError, SyntaxError, TypeError, ValueError)
+_NOT_A_UNIT = (
+    *(ArithmeticError, AssertionError, AttributeError, KeyError, SyntaxError, TypeError, ValueError),
+    TokenError,  # of a bracket that nothing closes
+)
 
 
 @dataclass(frozen=True)

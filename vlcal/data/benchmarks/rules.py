@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from vlcal.data.records import UNREADABLE_LITERAL
 from vlcal.data.rules import AnswerKey, AnswerRule, ByLetter, Verified, stated
 from vlcal.errors import UserError
 from vlcal.parts import fresh_defaults
@@ -52,7 +53,7 @@ class OpenAnswers(AnswerRule):
         target = stated(answer)
         try:
             several = ast.literal_eval(target) if target.startswith("[") else target
-        except (ValueError, SyntaxError):
+        except UNREADABLE_LITERAL:
             several = target
         if not isinstance(several, list):
             return Verified(self.verifier)(target, options, row)

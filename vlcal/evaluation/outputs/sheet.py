@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import re
+import struct
 import sys
 import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,11 @@ from vlcal.json_rows import Place, json_rows
 
 HEAD = 4096  # bytes that are enough to tell what a file is
 DELIMITERS = "\t,;"
+# What the readers of archives, XML and parquet raise for a damaged file, whichever of its bytes are hit.
+DAMAGED = (
+    *(OSError, EOFError, SyntaxError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError),
+    *(RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),
+)
 
 
 class NotOutputs(UserError):  # noqa: N818 - a kind of file, which a folder leaves out and goes on
@@ -95,7 +102,7 @@ class Parquet(SheetFormat):
         try:
             plain = [field.name for field in pq.read_schema(path) if not _holds_binary(field.type)]
             table = pq.read_table(path, columns=plain)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, *DAMAGED) as error:
             raise UserError(f"{path}: damaged parquet: {error}. Write the file again.") from error
         return Sheet(path, {name: table.column(name).to_pylist() for name in plain}, range(1, table.num_rows + 1))
 
@@ -104,10 +111,7 @@ class Excel(SheetFormat):
     """The first sheet of an Excel workbook."""
 
     def recognises(self, path: Path, head: bytes) -> bool:
-        if not zipfile.is_zipfile(path):
-            return False
-        with zipfile.ZipFile(path) as archive:
-            return "xl/workbook.xml" in archive.namelist()
+        return "xl/workbook.xml" in _members(path)
 
     def read(self, path: Path) -> Sheet:
         try:
@@ -115,9 +119,12 @@ class Excel(SheetFormat):
         except ImportError as error:
             raise UserError(f'{path}: reading Excel needs openpyxl. Install it: pip install "vlcal[excel]"') from error
 
-        with path.open("rb") as file:  # given a path, it would judge by the suffix
-            workbook = load_workbook(file, read_only=True, data_only=True)
-            rows = [list(row) for row in workbook.worksheets[0].iter_rows(values_only=True)]
+        try:
+            with path.open("rb") as file:  # given a path, it would judge by the suffix
+                workbook = load_workbook(file, read_only=True, data_only=True)
+                rows = [list(row) for row in workbook.worksheets[0].iter_rows(values_only=True)]
+        except DAMAGED as error:
+            raise UserError(f"{path}: damaged workbook: {error}. Write the file again.") from error
         rows = [row for row in rows if any(cell is not None for cell in row)]
         if not rows:
             return Sheet(path, {}, ())
@@ -132,15 +139,14 @@ class InspectLog(SheetFormat):
 
     def recognises(self, path: Path, head: bytes) -> bool:
         if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                return any(name.startswith("samples/") for name in archive.namelist())
+            return any(name.startswith("samples/") for name in _members(path))
         return re.match(rb'\s*\{\s*"version"\s*:', head) is not None and b'"eval"' in head
 
     def read(self, path: Path) -> Sheet:
         try:
             about, samples = _archived(path) if zipfile.is_zipfile(path) else _in_one_object(path)
             rows = [{"task": about["task"], **{name: sample.get(name) for name in self.KEPT}} for sample in samples]
-        except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise UserError(
                 f"{path}: no log that Inspect wrote to its end: {type(error).__name__}: {error}. Have Inspect write it "
                 "again: inspect log convert --to json."
@@ -195,8 +201,8 @@ def read_sheet(path: Path) -> Sheet:
     found = next((kind for kind in FORMATS if kind.recognises(path, head)), None)
     if found is None:
         raise NotOutputs(
-            f"{path} holds no table that can be read. Give JSON Lines, JSON with a list of objects, CSV, TSV, parquet "
-            "or Excel."
+            f"{path} holds no table that can be read. Give JSON Lines, JSON with a list of objects, CSV or TSV in "
+            "UTF-8 and not compressed, parquet or Excel."
         )
     try:
         sheet = found.read(path)
@@ -205,6 +211,15 @@ def read_sheet(path: Path) -> Sheet:
     if not len(sheet):
         raise NotOutputs(f"{path} holds no row, so there is nothing to score.")
     return sheet
+
+
+def _members(path: Path) -> list[str]:
+    """The names in an archive; none where the file is no sound one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except DAMAGED:
+        return []
 
 
 def _archived(path: Path) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
