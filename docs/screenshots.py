@@ -21,7 +21,7 @@ PATIENCE = 120_000  # milliseconds; a slow processor answers in some of them
 
 
 def main() -> None:
-    """Write report.png, ui.png and ui-phone.png beside this file."""
+    """Write report.png, ui.png and ui-phone.png."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--report", type=Path, help="the report.html of a run")
     parser.add_argument("--page", help="address of the page that `vlcal ui` serves")
@@ -38,12 +38,14 @@ def main() -> None:
 
 
 def report(browser: Browser, path: Path, folder: Path) -> None:
-    """The report at the width of a desk, and a check of it at that of a phone."""
-    for name, window in (("report-phone", PHONE), ("report", DESKTOP)):
+    """The confidently wrong responses of a report at the width of a desk; it must fit a phone too."""
+    for window in (PHONE, DESKTOP):
         page = browser.new_page(viewport=window, color_scheme="light")
         page.goto(path.resolve().as_uri())
-        page.wait_for_timeout(1000)
-        keep(page, folder / f"{name}.png")
+        page.get_by_text("Confidently wrong").first.click(timeout=PATIENCE)
+        page.wait_for_selector("#detail *", timeout=PATIENCE)
+        refuse_too_wide(page, f"report at {window['width']} pixels")
+    page.locator("#responses").screenshot(path=folder / "report.png")
 
 
 def local_page(browser: Browser, address: str, folder: Path) -> None:
@@ -57,7 +59,8 @@ def local_page(browser: Browser, address: str, folder: Path) -> None:
             page.fill("#reading", f"{(int(reading[0]) + 5) % 10}{reading[1:]}")
             page.click("#alter button:not(.quiet)")
             page.wait_for_selector("#change:not(:empty)", timeout=PATIENCE)
-        keep(page, folder / f"{name}.png", whole=True)
+        refuse_too_wide(page, name)
+        page.screenshot(path=folder / f"{name}.png", full_page=True)
 
 
 def answered(page: Page) -> None:
@@ -65,12 +68,11 @@ def answered(page: Page) -> None:
     page.wait_for_selector("#response span", timeout=PATIENCE)
 
 
-def keep(page: Page, path: Path, whole: bool = False) -> None:
-    """Keep a picture of a page that fits into its window."""
+def refuse_too_wide(page: Page, name: str) -> None:
+    """Refuse a page that is wider than its window."""
     too_wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     if too_wide > 0:
-        raise RuntimeError(f"{path.name}: the page is {too_wide} pixels wider than the window")
-    page.screenshot(path=path, full_page=whole)
+        raise RuntimeError(f"{name}: the page is {too_wide} pixels wider than the window")
 
 
 if __name__ == "__main__":

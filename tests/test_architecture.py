@@ -19,7 +19,7 @@ PARTS = {"perturbations", "certainty", "verifiers", "rewards", "advantages", "ob
 TOP = {"modules", "data", "callbacks", "probes"}
 COMMANDS = {"cli", "commands", "demo", "api", "__init__", "__main__"}
 LAYERS: list[set[str]] = [
-    {"errors", "parts"},
+    {"errors", "parts", "version"},
     {"files", "json_rows", "own_parts", "recipe", "record_rows"},
     {"functional"},
     {"types", "text"},

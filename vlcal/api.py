@@ -1,14 +1,53 @@
-"""Scoring from Python what `vlcal score` scores in files."""
+"""From Python: training as `vlcal init` and `fit` do, scoring as `vlcal score` does."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from vlcal.evaluation.metrics import ScoredResponses
 from vlcal.evaluation.metrics.table import Estimate, metric_table
+from vlcal.files import write_whole
+
+if TYPE_CHECKING:
+    from vlcal.inference import CalibratedModel
+
+NO_SETTINGS: Mapping[str, Any] = {}
+
+
+def fit(
+    model: str | Path, data: str | Path, folder: str | Path = "runs/model", settings: Mapping[str, Any] = NO_SETTINGS
+) -> CalibratedModel:
+    """The model with adapters trained on a folder or file of questions, ready to be asked.
+
+    Args:
+        model: Checkpoint to train, a folder or a name on the hub.
+        data: What `vlcal init` reads: a table with the columns image, question and answer, or the folder of one.
+        folder: Of the run, which must be new; its experiment.yaml says what was assumed about the data, its
+            settings.yaml what was changed; `vlcal.load` gives the model again.
+        settings: Keys of the config with other values than the recipe has, such as {"trainer.max_epochs": 3}.
+
+    Raises:
+        UserError: If the data cannot be read, the run is there already, or a setting is not what it should be.
+    """
+    from omegaconf import OmegaConf
+
+    from vlcal.commands.init import init
+    from vlcal.commands.trainer import figures_of
+    from vlcal.inference import load
+
+    config, changes = (Path(folder) / name for name in ("experiment.yaml", "settings.yaml"))
+    init(Path(data), model=str(model), output=config)
+    chosen = OmegaConf.create()
+    for key, value in {"trainer.default_root_dir": str(folder), **settings}.items():
+        OmegaConf.update(chosen, key, value)
+    write_whole(changes, OmegaConf.to_yaml(chosen))
+    figures_of(["fit", "--config", str(config), "--config", str(changes)])
+    return load(folder)
 
 
 def score(

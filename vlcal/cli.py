@@ -14,12 +14,13 @@ from typing import get_type_hints
 import docstring_parser
 from jsonargparse import ArgumentError, ArgumentParser
 
-import vlcal
 from vlcal.errors import UserError, causes
+from vlcal.version import VERSION
 
 ABOUT = "Teaches vision-language models to say how sure they are of what they see and of what they conclude."
 COMMANDS = {
     "ask": "Put a question about an image, or a file of them, to a trained model; answer or abstain at a chosen risk.",
+    "completion": "Write what a shell needs to complete commands and options: bash, zsh or tcsh.",
     "demo": "Teach the embedded model to state calibrated confidences about real handwriting, on the CPU.",
     "doctor": "Check a config, its data and the memory it needs before hours are spent on it.",
     "export": "Write what a run learned as an ordinary checkpoint folder.",
@@ -37,6 +38,19 @@ LIGHTNING_COMMANDS = {
 }
 EVERY_COMMAND = LIGHTNING_COMMANDS | COMMANDS
 HELP = ("-h", "--help")
+# What is most wanted; every key takes the seconds in which all that may be named is imported.
+BRIEF = """usage: vlcal {name} --config FILE [OPTIONS]
+
+{about}
+
+options:
+  --config FILE       An experiment; a later file changes what an earlier one says.
+  --ckpt_path FILE    Checkpoint to use; `last` takes the latest of the run.
+  --print_config      Show every setting, defaults included, and stop.
+  --KEY VALUE         Another value for a key, such as --trainer.max_epochs 3 or --data.init_args.batch_size 8.
+  --KEY.help CLASS    What can be set of a part, such as --model.help vlcal.modules.ReinforcementModule.
+
+All keys: vlcal {name} --config FILE --help"""
 # bitsandbytes logs an advert for a package of kernels from the hub, which vlcal never loads code from.
 ADVERT = "bitsandbytes.backends.cpu.ops"
 
@@ -98,7 +112,9 @@ def main(args: list[str] | None = None) -> None:
         if given[0] in HELP:
             _say(overview())
         elif given[0] == "--version":
-            _say(f"vlcal {vlcal.__version__}")
+            _say(f"vlcal {VERSION}")
+        elif given[0] in LIGHTNING_COMMANDS and len(given) == 2 and given[1] in HELP:
+            _say(BRIEF.format(name=given[0], about=LIGHTNING_COMMANDS[given[0]]))
         elif given[0] in COMMANDS:
             run_command(given[0], given[1:])
         else:
@@ -134,7 +150,7 @@ def check_command(given: list[str]) -> None:
 
 def overview() -> str:
     """What `vlcal --help` says: every command with its line."""
-    listed = "\n".join(f"  {name:<10}{said}" for name, said in EVERY_COMMAND.items())
+    listed = "\n".join(f"  {name:<12}{said}" for name, said in EVERY_COMMAND.items())
     return (
         f"usage: vlcal COMMAND [OPTIONS]\n\n{ABOUT}\n\ncommands:\n{listed}\n\n"
         "options:\n  --help    Show this, or the options of a command behind its name.\n  --version Show the version."

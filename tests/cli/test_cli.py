@@ -21,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import vlcal
 from tests.cli.conftest import BEST, CONFIGS
-from vlcal.cli import COMMANDS, EVERY_COMMAND, main
+from vlcal.cli import EVERY_COMMAND, main
 
 
 @pytest.fixture
@@ -135,6 +135,29 @@ def test_an_error_of_the_parser_is_one_line_with_the_place_of_the_key(printed: C
     )
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (
+            "trainer: {callbacks: [{init_args: {patience: 3}}]}",
+            "`trainer.callbacks` must say which Callback it is, by `class_path` beside `init_args`; got {'init_args':",
+        ),
+        (
+            "data: {init_args: {train: {path: x.csv}}}",
+            "`data.train` must say which Source it is, by `class_path` beside `init_args`; got none. Its settings:",
+        ),
+    ],
+)
+def test_a_part_without_a_class_is_told_to_name_one(
+    printed: Callable[..., str], tmp_path: Path, config: str, said: str
+) -> None:
+    (tmp_path / "own.yaml").write_text(f"recipe: consumer\n{config}\n", encoding="utf-8")
+
+    refused = printed("fit", "--config", str(tmp_path / "own.yaml"), "--print_config", status=2)
+
+    assert said in refused and refused.count("\n") == 1
+
+
 def test_a_config_that_is_not_there_is_named(printed: Callable[..., str]) -> None:
     assert "nowhere.yaml" in printed("fit", "--config", "nowhere.yaml", status=2)
 
@@ -160,12 +183,12 @@ def test_a_config_that_is_no_text_or_no_yaml_is_named_in_one_line(
 
 @pytest.mark.parametrize(("typed", "meant"), [("scroe", "score"), ("fti", "fit"), ("valdiate", "validate")])
 def test_a_command_that_does_not_exist_is_refused_with_the_one_that_was_meant(typed: str, meant: str) -> None:
-    with pytest.raises(SystemExit, match=f"^vlcal: error: .*fit.*demo.*score; got '{typed}', did you mean '{meant}'.$"):
+    with pytest.raises(SystemExit, match=f"^vlcal: error: .*fit.*demo.*score, ui; got '{typed}', did you mean '{meant}'.$"):
         main([typed, "outputs.jsonl"])
 
 
 def test_a_missing_command_is_refused_with_all_there_are() -> None:
-    with pytest.raises(SystemExit, match=r"^vlcal: error: the command must be one of fit, .*demo.*score; got none$"):
+    with pytest.raises(SystemExit, match=r"^vlcal: error: the command must be one of fit, .*demo.*score, ui; got none$"):
         main([])
 
 
@@ -409,7 +432,7 @@ def test_help_names_every_command_and_needs_neither_torch_nor_lightning(way: lis
     assert not re.search(r"\| +(torch|lightning|transformers|peft)$", done.stderr, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS))
+@pytest.mark.parametrize("name", sorted(EVERY_COMMAND))
 def test_help_of_a_command_imports_no_library_of_models(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "vlcal", name, "--help"],
@@ -444,3 +467,20 @@ def test_a_part_in_the_current_folder_can_be_named(small: list[str], folder: Pat
 
     assert "class_path: my_own_part.MyBlur" in done.stdout, done.stderr
     assert not done.stderr  # also no word of another library, such as one about kernels
+
+
+def test_an_evaluation_is_logged_at_the_step_of_its_weights(small: list[str], folder: Path) -> None:
+    logger = {"class_path": "lightning.pytorch.loggers.TensorBoardLogger", "init_args": {"save_dir": str(folder)}}
+    logger["init_args"] |= {"name": "tb", "version": ""}
+    keep = {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": {"dirpath": str(folder / "kept")}}
+    keep["init_args"]["filename"] = "last"
+    start = small.index("--trainer.enable_checkpointing")
+    kept = [*small[:start], "--trainer.callbacks", json.dumps([keep])]
+    logged = [*kept, "--trainer.logger", json.dumps(logger)]
+    main(["fit", *kept, "--trainer.limit_val_batches", "0"])
+
+    main(["validate", *logged])
+    main(["validate", *logged, "--ckpt_path", str(folder / "kept" / "last.ckpt")])
+
+    log = EventAccumulator(str(folder / "tb")).Reload()
+    assert [event.step for event in log.Scalars("val/calibration/accuracy")] == [0, 1]

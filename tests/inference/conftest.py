@@ -15,7 +15,11 @@ from vlcal.types import PromptBatch
 @pytest.fixture(scope="session")
 def own_data(tmp_path_factory: pytest.TempPathFactory, scenes: Callable[[int], PromptBatch]) -> Path:
     """Twenty-four images as PNG and labels.csv with image, question and answer."""
-    folder, prompts = tmp_path_factory.mktemp("own"), scenes(24)
+    return labelled(tmp_path_factory.mktemp("own"), scenes(24))
+
+
+def labelled(folder: Path, prompts: PromptBatch) -> Path:
+    """The folder, with an image of each prompt and a table that names them."""
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["image", "question", "answer"])

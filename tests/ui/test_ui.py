@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import socket
+import sys
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -125,3 +126,9 @@ def test_an_address_that_is_taken_is_refused_before_a_model_is_loaded() -> None:
         pytest.raises(SystemExit, match="must be a free IPv4 address"),
     ):
         main(["ui", str(BASE), "--port", str(taken.getsockname()[1])])
+
+
+def test_a_missing_library_is_one_line_with_its_installation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(SystemExit, match="`vlcal ui` needs uvicorn; install it with: pip install 'vlcal.ui.'"):
+        main(["ui", str(BASE)])

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import yaml
 
-import vlcal
 from vlcal.errors import UserError
 from vlcal.evaluation.metrics import METRICS
 from vlcal.evaluation.metrics.table import metric_estimates
@@ -21,6 +20,7 @@ from vlcal.evaluation.report.content import Cell, Table, count, estimate_cell
 from vlcal.evaluation.report.renderings import markdown_table
 from vlcal.files import write_whole
 from vlcal.text import Grammar
+from vlcal.version import VERSION
 
 CARD = "README.md"
 SHOWN = ("accuracy", "mean_confidence", "ece_equal_width", "brier", "auroc", "within_auroc", "distinct_values")
@@ -79,7 +79,7 @@ class ModelCard:
         yield "# A vision-language model that states two calibrated confidences"
         yield (
             f"{what} `{Path(self.base).name if Path(self.base).exists() else self.base}`, trained with vlcal "
-            f"{vlcal.__version__} to say after each answer how sure it is of what it saw (visual confidence) and of "
+            f"{VERSION} to say after each answer how sure it is of what it saw (visual confidence) and of "
             "what it concluded from that (reasoning confidence)."
         )
         yield f"## Training\n\n{_block(self.command, 'text')}"

@@ -17,6 +17,10 @@ OPTION = re.compile(r"(?:Group '(?P<group>\S+)' does not accept option|Option) '
 TYPED = re.compile(r"unrecognized arguments: --(?:(?P<group>trainer)\.)?(?P<option>[\w.]+)")
 ATTRIBUTE = re.compile(r"module '(?P<module>\S+)' has no attribute '(?P<name>\w+)'")
 TOP = ("trainer", "model", "data", "recipe", "seed_everything", "ckpt_path", "weights_only", "config")
+UNNAMED = re.compile(
+    r"Not a valid subclass of (?P<family>\w+)\. Got value: (?P<given>\{(?!'class_path').*\})$", re.MULTILINE
+)
+ABSTRACT = re.compile(r"Expected an instantiatable class, but \S+?\.(?P<family>\w+) is abstract$")
 GROUPS = {"trainer": "lightning.Trainer"}
 
 
@@ -31,6 +35,13 @@ def refused_argument(error: BaseException) -> str:
     place = ".".join(dict.fromkeys(match[1] for match in map(KEY.match, wrapped) if match))
     parts = [match[1] for match in map(PART.match, wrapped) if match]
     meant = _meant(wrapped[-1], parts[-1] if parts else None)
+    unnamed = UNNAMED.match(wrapped[-1]) or ABSTRACT.match(wrapped[-1])
+    if unnamed is not None:
+        family, given = unnamed["family"], unnamed.groupdict().get("given", "none")
+        return (
+            f"`{place}` must say which {family} it is, by `class_path` beside `init_args`; got {given}. Its settings: "
+            f"--{place}.help CLASS"
+        )
     said = " ".join(f"{place}: {untrusted or wrapped[-1]}".removeprefix(": ").split())
     return said if meant is None else f"{said}; did you mean {meant!r}?"
 

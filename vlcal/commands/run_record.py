@@ -15,8 +15,8 @@ from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
-import vlcal
 from vlcal.files import write_whole
+from vlcal.version import VERSION
 
 LIBRARIES = ("torch", "torchvision", "transformers", "tokenizers", "peft", "bitsandbytes", "lightning", "jsonargparse")
 
@@ -58,7 +58,7 @@ def provenance(command: list[str], device: torch.device) -> list[str]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return [
         shlex.join(["vlcal", *command]).replace("\n", "\\n"),
-        f"vlcal {vlcal.__version__}, {revision() or 'not in a git repository'}",
+        f"vlcal {VERSION}, {revision() or 'not in a git repository'}",
         ", ".join([f"Python {sys.version.split()[0]}", *(f"{name} {_version(name)}" for name in LIBRARIES)]),
         f"{datetime.now(UTC).isoformat(timespec='seconds')}, on {name}",
     ]

@@ -161,7 +161,11 @@ class PolicyModule(lightning.LightningModule):
             raise UserError("`ckpt_path` must be a checkpoint that says what it was trained under; this one does not.")
         changed = changes(checkpoint["settings"], self.settings)
         refuse(changed, HELD_BY_WEIGHTS)
-        if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
+        if self._trainer is not None and self._trainer.state.fn != TrainerFn.FITTING:
+            # So that an evaluation stands in the log at the step of its weights, not over that of the weights before.
+            if "loops" in checkpoint:  # not where weights alone were saved
+                self._trainer.fit_loop.load_state_dict(checkpoint["loops"]["fit_loop"])
+        elif self._trainer is not None:
             refuse(changed, HELD_BY_TRAINING)
             if changed:
                 rank_zero_warn(described(changed, forgotten(checkpoint.get("pipeline", {}), changed, "pipeline")))
