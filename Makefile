@@ -5,7 +5,7 @@ TESTS ?=
 UV := .venv-lock/bin/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test test-lowest test-newest lock clean
+.PHONY: help demo docs test gpu test-lowest test-newest lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ test: .venv/.ready  ## Linters, types, tests, on the versions of constraints.txt
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/pytest
+
+gpu: .venv/.ready  ## On a machine with a GPU: what only a GPU can show; writes benchmarks/RESULTS.md
+	.venv/bin/pytest -n 0 -m cuda
+	.venv/bin/python benchmarks/gpu.py
 
 # Old releases call what their neighbours, which need not be old, deprecate.
 test-lowest: .venv-lowest/.ready  ## Tests on the oldest versions that pyproject.toml allows; TESTS=tests/cli runs a part

@@ -38,7 +38,7 @@ from rich.table import Table
 from subject import Subject, add_options, subject_of
 from transformers.utils.logging import disable_progress_bar
 from trl_step import TrlStep, require_trl
-from vlcal_step import ADAPTATIONS, LEARNER, Setting, VlcalStep
+from vlcal_step import LEARNER, Setting, VlcalStep
 
 SIDES = {"trl": TrlStep, "vlcal": VlcalStep}
 PARTS = ("generation", "scoring", "perturbed", "reference", "update", "other")
@@ -169,7 +169,7 @@ def _options() -> ArgumentParser:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     add_options(parser)
     default = Setting()
-    parser.add_argument("--adaptation", choices=ADAPTATIONS, default="lora", help="weights that learn")
+    parser.add_argument("--adaptation", choices=("lora", "full"), default="lora", help="weights that learn")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--dtype", default="float32", help="of the weights, such as bfloat16")
     parser.add_argument("--groups-per-pass", type=int, default=1, help="groups that pass the model at once, both sides")

@@ -32,6 +32,7 @@ from vlcal.policy import (
     LoRA,
     Policy,
     PolicySpec,
+    QLoRA,
     RolloutEngine,
 )
 from vlcal.policy.engines.base import rollouts
@@ -47,7 +48,11 @@ from vlcal.types import Experience, PromptBatch, Responses, Rollouts
 
 LEARNER = ("scoring", "reference", "update")
 RANK, ALPHA = 16, 32.0
-ADAPTATIONS = {"lora": (LoRA(RANK, ALPHA), AdapterOff), "full": (LanguageModel(), FrozenCopy)}
+ADAPTATIONS = {
+    "lora": (LoRA(RANK, ALPHA), AdapterOff),
+    "qlora": (QLoRA(RANK, ALPHA), AdapterOff),
+    "full": (LanguageModel(), FrozenCopy),
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Setting:
     """How both sides learn.
 
     Args:
-        adaptation: Which weights learn: adapters on the language model, or all of it.
+        adaptation: Which weights learn: adapters on the language model, over 4-bit weights or not, or all of it.
         device: Where.
         dtype: Of the weights.
         groups_per_pass: Groups that go through the model at once wherever a side decides, sampling aside.

@@ -46,6 +46,14 @@ settings.register_profile("nightly", parent=settings.get_profile("vlcal"), max_e
 settings.load_profile("vlcal")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason="there is no GPU here"))
+
+
 @pytest.fixture
 def shapes_unchecked() -> Iterator[None]:
     """Lets a wrong shape or type through to the code's own refusal, which is what a user meets."""
@@ -119,13 +127,14 @@ def replay(grammar: Grammar) -> Callable[..., RolloutEngine]:
             rows = [torch.tensor([*policy.response_tokens(text), policy.end_tokens[0]]) for text in texts]
             lengths = torch.tensor([len(row) for row in rows])
             tokens = pad_sequence(rows, batch_first=True, padding_value=policy.pad_token_id)
-            mask = torch.arange(tokens.shape[1]) < lengths[:, None]
+            mask = (torch.arange(tokens.shape[1]) < lengths[:, None]).to(policy.device)
+            tokens = tokens.to(policy.device)
             return Rollouts(
                 tokens=tokens,
                 mask=mask,
                 log_probs=policy.score(Continuations.of(encoded, tokens, mask))[0],
                 texts=texts,
-                truncated=torch.zeros(len(rows), dtype=torch.bool),
+                truncated=torch.zeros(len(rows), dtype=torch.bool, device=policy.device),
                 group_size=group_size,
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from tests.families.test_adaptation import disturb
 from vlcal.functional.vocabulary import token_statistics
-from vlcal.policy import Continuations, LoRA, Policy
+from vlcal.policy import Continuations, LoRA, Policy, PolicySpec
 from vlcal.policy.layouts.grouped import Grouped
 from vlcal.policy.layouts.layout import Layout, Plain
 from vlcal.policy.layouts.packing import Packed
@@ -65,6 +66,13 @@ def test_the_layout_is_found_by_trying_and_a_fallback_is_said_once(
     assert [type(layout) for layout in layouts] == [LAYOUTS[family]] * 2
     said = [record for record in caplog.records if "one by one" in record.getMessage()]
     assert len(said) == (LAYOUTS[family] is Plain)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_in_bfloat16_every_family_gets_the_same_layout(checkpoint: Path, family: str, device: str) -> None:
+    policy = PolicySpec(str(checkpoint), dtype="bfloat16").build().to(device)
+
+    assert type(policy.layout) is LAYOUTS[family]  # packed rows are as near to float32 as plain ones
 
 
 @pytest.mark.parametrize("kind", [Grouped, Packed])
