@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from math import isqrt
+from math import isqrt, sqrt
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import ProcessorMixin
 
-from vlcal.errors import UserError
 from vlcal.policy.encode import processed
 
 TOKENS_OF_A_TILE = ("image_seq_length", "image_seq_len", "num_image_tokens")  # the name differs between families
@@ -18,18 +17,28 @@ TOKENS_OF_A_TILE = ("image_seq_length", "image_seq_len", "num_image_tokens")  # 
 def token_grid(processor: ProcessorMixin, height: int, width: int) -> tuple[int, int]:
     """Rows and columns of the image tokens of an image of this size that is alone in its prompt.
 
-    A processor that cuts images of any size into patches returns the grid. One that cuts them into tiles of one size is
-    given an image whose colours are pixel coordinates: their change from pixel to pixel, on the tile where it is
-    smallest, gives the size to which the image was scaled, bars and thumbnails aside.
+    A processor that cuts images of any size into patches returns the grid, or the place of each patch. One that makes
+    tiles of one size, or a picture of any size, is given an image whose colours are pixel coordinates: their change
+    from pixel to pixel, on the tile where it is smallest, gives the size to which the image was scaled, bars and
+    thumbnails aside. Where nothing says how many pixels a token stands for, it is a grid of square cells, about as many
+    as the image has tokens.
     """
     inputs = processed(processor, [""], [[_coordinates(height, width)]], do_normalize=False)
     if (grid := inputs.get("image_grid_thw")) is not None:
         rows, columns = (grid[0, 1:] // processor.image_processor.merge_size).tolist()
         return rows, columns
-    tiles, side = inputs["pixel_values"].flatten(0, -4), isqrt(_tile_tokens(processor))
-    steps = [(_step(tile[0].diff(dim=0)), _step(tile[1].diff(dim=1))) for tile in tiles]
+    if (places := inputs.get("image_position_ids")) is not None:  # column and row of each patch, negative on padding
+        columns, rows = ((places.amax((0, 1)) + 1) // processor.image_processor.pooling_kernel_size).tolist()
+        return max(1, rows), max(1, columns)
+    pixels = inputs["pixel_values"]
+    cell = _cell(processor, pixels.shape[-2], pixels.shape[-1])
+    if pixels.ndim < 4 or cell is None:
+        tokens = inputs["input_ids"].shape[1] - processed(processor, [""], [[]])["input_ids"].shape[1]
+        rows = max(1, round(sqrt(tokens * height / width)))
+        return rows, max(1, round(tokens / rows))
+    steps = [(_step(tile[0].diff(dim=0)), _step(tile[1].diff(dim=1))) for tile in pixels.flatten(0, -4)]
     down, across = min(steps, key=lambda step: step[0] * step[1])
-    return _cells(down, tiles.shape[-2] / side), _cells(across, tiles.shape[-1] / side)
+    return _cells(down, cell[0]), _cells(across, cell[1])
 
 
 def _coordinates(height: int, width: int) -> Float[Tensor, "3 H W"]:
@@ -50,12 +59,13 @@ def _cells(step: float, pixels: float) -> int:
     return max(1, round(1 / step / pixels))
 
 
-def _tile_tokens(processor: ProcessorMixin) -> int:
+def _cell(processor: ProcessorMixin, height: int, width: int) -> tuple[float, float] | None:
+    """Height and width in pixels of what becomes one token, on a tile of this size; None where nothing says it."""
     counts = (getattr(processor, name, None) for name in TOKENS_OF_A_TILE)
-    tokens = next((count for count in counts if count is not None), None)
-    if tokens is None:
-        raise UserError(
-            f"`processor` must say how many tokens a tile takes, as one of {', '.join(TOKENS_OF_A_TILE)}; "
-            f"{type(processor).__name__} does not. Use a perturbation that needs no grid, such as GaussianNoise."
-        )
-    return int(tokens)
+    if (tokens := next((count for count in counts if count is not None), None)) is not None:
+        side = isqrt(int(tokens))
+        return height / side, width / side
+    if (patch := getattr(processor, "patch_size", None)) is None:
+        return None
+    pixels = float(patch * getattr(processor, "spatial_merge_size", 1))  # the latter of Mistral 3
+    return pixels, pixels
