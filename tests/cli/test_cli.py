@@ -183,12 +183,16 @@ def test_a_config_that_is_no_text_or_no_yaml_is_named_in_one_line(
 
 @pytest.mark.parametrize(("typed", "meant"), [("scroe", "score"), ("fti", "fit"), ("valdiate", "validate")])
 def test_a_command_that_does_not_exist_is_refused_with_the_one_that_was_meant(typed: str, meant: str) -> None:
-    with pytest.raises(SystemExit, match=f"^vlcal: error: .*fit.*demo.*score, ui; got '{typed}', did you mean '{meant}'.$"):
+    with pytest.raises(
+        SystemExit, match=f"^vlcal: error: .*fit.*demo.*score, ui; got '{typed}', did you mean '{meant}'.$"
+    ):
         main([typed, "outputs.jsonl"])
 
 
 def test_a_missing_command_is_refused_with_all_there_are() -> None:
-    with pytest.raises(SystemExit, match=r"^vlcal: error: the command must be one of fit, .*demo.*score, ui; got none$"):
+    with pytest.raises(
+        SystemExit, match=r"^vlcal: error: the command must be one of fit, .*demo.*score, ui; got none$"
+    ):
         main([])
 
 

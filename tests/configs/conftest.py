@@ -46,7 +46,7 @@ def small(checkpoint: Callable[[Path], Path], questions: Path, tmp_path: Path) -
             *("--model.init_args.policy.init_args.dtype", "float32"),
             *(f"{data}.train.init_args.path", str(questions), f"{data}.validation.init_args.path", str(questions)),
             *(f"{data}.batch_size", "2", f"{data}.workers", "0"),
-            *(f"{sampling}.group_size", "2", "--model.init_args.update.init_args.token_budget", "1024"),
+            *(f"{sampling}.group_size", "3", "--model.init_args.update.init_args.token_budget", "1024"),
             *(f"{sampling}.training.init_args.max_new_tokens", "4"),
             *("--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.strategy", "auto"),
             *("--trainer.callbacks", "[]", "--trainer.logger", "false"),
