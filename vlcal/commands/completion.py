@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from typing import Literal
 
 from vlcal.errors import UserError
@@ -25,7 +26,7 @@ def completion(shell: Literal["bash", "zsh", "tcsh"], /) -> None:
     sys.stdout.write(f"{shtab.complete(parser(shtab.FILE), shell)}\n")
 
 
-def parser(file: dict[str, str]) -> argparse.ArgumentParser:
+def parser(file: Mapping[str, object]) -> argparse.ArgumentParser:
     """The commands and their options, without the types that a shell does not ask for.
 
     Args:
@@ -48,7 +49,7 @@ def parser(file: dict[str, str]) -> argparse.ArgumentParser:
     return whole
 
 
-def _add(described: argparse.ArgumentParser, action: argparse.Action, file: dict[str, str]) -> None:
+def _add(described: argparse.ArgumentParser, action: argparse.Action, file: Mapping[str, object]) -> None:
     """An action of another parser, by its names alone."""
     if action.dest == "help":
         return

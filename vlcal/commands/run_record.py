@@ -66,7 +66,7 @@ def provenance(command: list[str], device: torch.device) -> list[str]:
 
 def revision() -> str | None:
     """The git commit of this package and whether files were changed since; None where git does not know the package."""
-    here = Path(vlcal.__file__)
+    here = Path(__file__).parents[1] / "__init__.py"
     try:
         for asked in (["ls-files", "--error-unmatch", here.name], ["describe", "--always", "--abbrev=40", "--dirty"]):
             done = subprocess.run(["git", *asked], cwd=here.parent, capture_output=True, text=True, check=True)

@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning import Callback, LightningDataModule, LightningModule
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 

@@ -55,7 +55,9 @@ def token_statistics(
     at = _places(mask)
     parts = [
         checkpoint(of_rows, rows, chosen, use_reentrant=False) if torch.is_grad_enabled() else of_rows(rows, chosen)
-        for rows, chosen in zip(hidden.flatten(0, 1)[at].split(chunk), tokens.flatten()[at].split(chunk), strict=True)
+        for rows, chosen in zip(
+            torch.split(hidden.flatten(0, 1)[at], chunk), torch.split(tokens.flatten()[at], chunk), strict=True
+        )
     ]
     log_probs, entropy = (torch.cat(values) for values in zip(*parts, strict=True))
     return _put(mask, at, log_probs), _put(mask, at, entropy)
@@ -166,7 +168,7 @@ def _places(mask: Tensor) -> Tensor:
 
 
 def _pairs(hidden_p: Tensor, hidden_q: Tensor, at: Tensor, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
-    chunks_p, chunks_q = (hidden.flatten(0, 1)[at].split(chunk) for hidden in (hidden_p, hidden_q))
+    chunks_p, chunks_q = (torch.split(hidden.flatten(0, 1)[at], chunk) for hidden in (hidden_p, hidden_q))
     return zip(chunks_p, chunks_q, strict=True)
 
 

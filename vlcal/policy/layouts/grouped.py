@@ -81,7 +81,9 @@ def attend(
     """
     if packing is None:
         given = attention_mask is not None and attention_mask.shape[2] != query.shape[2]
-        return (_attend_folded if given else SDPA)(module, query, key, value, attention_mask, **settings)
+        if given:
+            return _attend_folded(query, key, value, attention_mask, **settings)
+        return SDPA(module, query, key, value, attention_mask, **settings)
     longest = packing.longest
     prompt = [part[:, :, :longest] for part in (query, key, value)]  # slots behind a shorter prompt are replaced below
     own = [part.transpose(1, 2).flatten(0, 1)[packing.slots].transpose(1, 2) for part in (query, key, value)]
@@ -89,23 +91,23 @@ def attend(
     both = [
         torch.cat([shared[packing.prompt_index], after], 2) for shared, after in zip(prompt[1:], own[1:], strict=True)
     ]
-    of_completions, _ = _attend_folded(module, own[0], *both, attention_mask, **settings)
+    of_completions, _ = _attend_folded(own[0], both[0], both[1], attention_mask, **settings)
     rows = pad(of_prompts, (0, 0, 0, 0, 0, query.shape[2] - longest))
     written = of_completions.flatten(0, 1)[packing.completion_at]
     return rows.flatten(0, 1).index_put((packing.completion,), written).view(rows.shape), None
 
 
 def _attend_folded(
-    module: nn.Module,
     query: Float[Tensor, "P h q d"],
     key: Float[Tensor, "P k s d"],
     value: Float[Tensor, "P k s d"],
-    attention_mask: Float[Tensor, "... rows s"],
+    attention_mask: Float[Tensor, "... rows s"] | None,
     **settings: Any,
 ) -> tuple[Float[Tensor, "P q h d"], None]:
     """SDPA with the query heads of one head of keys as rows of one product, so that no key is copied for each."""
     heads, width = key.shape[1], query.shape[2]
-    rows = query.unflatten(1, (heads, -1)).flatten(2, 3)
+    batch, _, _, size = query.shape
+    rows = query.reshape(batch, heads, -1, size)
     mixed, _ = SDPA(UNGROUPED, rows, key, value, attention_mask, **settings)
     return mixed.unflatten(1, (-1, width)).permute(0, 2, 3, 1, 4).flatten(2, 3), None
 
