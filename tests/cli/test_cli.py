@@ -21,7 +21,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import vlcal
 from tests.cli.conftest import BEST, CONFIGS
-from vlcal.cli import EVERY_COMMAND, main
+from vlcal.cli import main
+from vlcal.commands.catalogue import EVERY_COMMAND
 
 
 @pytest.fixture
@@ -299,6 +300,7 @@ def test_a_fault_keeps_its_traceback(
 ) -> None:
     (folder / "faults.py").write_text(FAULTS, encoding="utf-8")
     monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("VLCAL_PARTS", "faults")
     shutil.rmtree(folder / "warm")
 
     with pytest.raises(error, match=message):

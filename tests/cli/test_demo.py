@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vlcal.cli import command_parser
+from vlcal.commands.catalogue import command_parser
 from vlcal.demo import BASE, clear, demonstrate, figures, pretrain, take_base
 from vlcal.policy import PolicySpec
 

@@ -82,7 +82,7 @@ def test_a_record_names_the_revision_of_a_checkout_and_none_elsewhere(tmp_path: 
     package = tmp_path / "vlcal" / "__init__.py"
     package.parent.mkdir()
     package.write_text("")
-    monkeypatch.setattr(run_record.vlcal, "__file__", str(package))
+    monkeypatch.setattr(run_record, "__file__", str(package.parent / "commands" / "run_record.py"))
     assert run_record.revision() is None
     git("init")
     assert run_record.revision() is None  # in a repository that does not hold the package

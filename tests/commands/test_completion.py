@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from vlcal.cli import EVERY_COMMAND, main
+from vlcal.cli import main
+from vlcal.commands.catalogue import EVERY_COMMAND
 
 pytest.importorskip("shtab")
 

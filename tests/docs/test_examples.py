@@ -28,7 +28,8 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 from tests.evaluation.outputs.inspect_logs import archive, sample
-from vlcal.cli import LIGHTNING_COMMANDS, check_command, command_parser, main
+from vlcal.cli import check_command, main
+from vlcal.commands.catalogue import LIGHTNING_COMMANDS, command_parser
 from vlcal.commands.trainer import Cli
 from vlcal.errors import UserError
 from vlcal.inference.run_config import RunConfig

@@ -17,7 +17,7 @@ SAMPLING, DATA = "--model.init_args.sampling.init_args", "--data.init_args"
 SMALL = [
     *("--trainer.accelerator", "cpu", "--trainer.limit_train_batches", "2", "--trainer.max_epochs", "1"),
     *("--trainer.limit_val_batches", "2", f"{DATA}.batch_size", "2", f"{DATA}.workers", "0"),
-    *(f"{SAMPLING}.group_size", "2", f"{SAMPLING}.training.init_args.max_new_tokens", "6"),
+    *(f"{SAMPLING}.group_size", "3", f"{SAMPLING}.training.init_args.max_new_tokens", "6"),
     *("--model.init_args.policy.init_args.dtype", "float32", "--trainer.enable_model_summary", "false"),
     *("--trainer.callbacks+", "vlcal.callbacks.ModelExport", "--trainer.callbacks.folder", "adapter"),
 ]

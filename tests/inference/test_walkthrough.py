@@ -26,7 +26,7 @@ model:
     policy: {init_args: {dtype: float32}}
     pipeline:
       init_args: {reader: {init_args: {grammar: {instructions: "", levels: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}}}}
-    sampling: {init_args: {group_size: 2, training: {init_args: {max_new_tokens: 72}}}}
+    sampling: {init_args: {group_size: 3, training: {init_args: {max_new_tokens: 72}}}}
 data: {init_args: {batch_size: 4, workers: 0}}
 """
 

@@ -101,7 +101,9 @@ def fit() -> Iterator[Run]:
     """Runs `vlcal fit` in a process of its own; the status it ends with."""
     command = [sys.executable, "-W", "ignore", "-m", HERE]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, **pipes) as server:
+    with subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "VLCAL_PARTS": "tests"}, **pipes
+    ) as server:
 
         def run(described: dict[str, Any], *args: str) -> int:
             folder = Path(described["trainer"]["default_root_dir"])

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Literal
 
+from vlcal.commands.catalogue import COMMANDS, LIGHTNING_COMMANDS, command_parser
 from vlcal.errors import UserError
 
 
@@ -32,8 +33,6 @@ def parser(file: Mapping[str, object]) -> argparse.ArgumentParser:
     Args:
         file: What `shtab` completes by the names of files.
     """
-    from vlcal.cli import COMMANDS, LIGHTNING_COMMANDS, command_parser
-
     whole = argparse.ArgumentParser(prog="vlcal")
     whole.add_argument("--version", action="store_true", help="Show the version.")
     commands = whole.add_subparsers()

@@ -88,7 +88,8 @@ class Policy(nn.Module):
     def _forbidden(self) -> Int[Tensor, " f"]:
         """The placeholders where the policy is, uploaded once."""
         if self._placed_forbidden is None or self._placed_forbidden.device != self.device:
-            self._placed_forbidden = torch.tensor(self.placeholders, dtype=torch.long, device=self.device)
+            with torch.inference_mode(False):  # made while validating, it shall serve a gradient too
+                self._placed_forbidden = torch.tensor(self.placeholders, dtype=torch.long, device=self.device)
         return self._placed_forbidden
 
     @property
