@@ -29,7 +29,7 @@ SAMPLING = "--model.init_args.sampling.init_args"
 SMALL = [
     *("--trainer.accelerator", "cpu", "--trainer.enable_model_summary", "false"),
     *("--data.init_args.batch_size", "3", "--data.init_args.workers", "0"),
-    *(f"{SAMPLING}.group_size", "2", f"{SAMPLING}.training.init_args.max_new_tokens", "4"),
+    *(f"{SAMPLING}.group_size", "3", f"{SAMPLING}.training.init_args.max_new_tokens", "4"),
     *("--model.init_args.policy.init_args.dtype", "float32"),
     *("--model.init_args.policy.init_args.adaptation", "vlcal.policy.LoRA"),
 ]

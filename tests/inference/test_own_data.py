@@ -45,7 +45,7 @@ def test_the_config_is_short_says_what_it_assumed_and_is_complete_by_its_recipe(
     assert config["recipe"] == "consumer"
     assert config["model"]["init_args"]["policy"]["init_args"]["path"] == str(embedded)
     saved = yaml.safe_load((desk / "runs/experiment/tensorboard/config.yaml").read_text(encoding="utf-8"))
-    assert saved["model"]["init_args"]["pipeline"]["init_args"]["certainty"]["class_path"].endswith("PlattCertainty")
+    assert saved["model"]["init_args"]["pipeline"]["init_args"]["certainty"]["class_path"].endswith("JointCertainty")
 
 
 def test_training_leaves_a_checkpoint_and_predictions_with_verdicts(desk: Path) -> None:
