@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import sys
 from difflib import get_close_matches
 from typing import get_type_hints
@@ -11,6 +10,7 @@ from typing import get_type_hints
 from jsonargparse import ArgumentError
 
 from vlcal.commands.catalogue import COMMANDS, EVERY_COMMAND, LIGHTNING_COMMANDS, command, command_parser, positional
+from vlcal.commands.foreign import mute
 from vlcal.errors import UserError, causes
 from vlcal.version import VERSION
 
@@ -29,8 +29,6 @@ options:
   --KEY.help CLASS    What can be set of a part, such as --model.help vlcal.modules.ReinforcementModule.
 
 All keys: vlcal {name} --config FILE --help"""
-# bitsandbytes logs an advert for a package of kernels from the hub, which vlcal never loads code from.
-ADVERT = "bitsandbytes.backends.cpu.ops"
 
 
 def run_command(name: str, args: list[str]) -> None:
@@ -49,7 +47,7 @@ def run_command(name: str, args: list[str]) -> None:
 def main(args: list[str] | None = None) -> None:
     """Run one command; the user's errors end it with one line, anything else with its traceback."""
     given = sys.argv[1:] if args is None else args
-    logging.getLogger(ADVERT).setLevel(logging.ERROR)
+    mute()
     try:
         check_command(given)
         if given[0] in HELP:

@@ -82,7 +82,7 @@ def demonstrate(run: Run, folder: Path, recipe: str, seed: int, prepare: Prepare
     console.print(table(before, after))
     console.print(
         f"{seconds:.0f} s. Everything is in {folder}; watch it with: tensorboard --logdir {folder}/tensorboard"
-        f"\nAsk the model at a page in the browser: pip install 'vlcal\\[ui]', then vlcal ui {folder}"
+        f"\nAsk the model at a page in the browser: vlcal ui {folder}"
     )
     return summary
 

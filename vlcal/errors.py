@@ -23,6 +23,11 @@ class NonFiniteError(UserError):
     """Numbers of a pass are NaN or infinite. A training step that meets them is skipped; anything else ends."""
 
 
+def one_line(error: BaseException) -> str:
+    """The message of an error of another library, in one line; its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """An error and those that it was raised `from`, the innermost last.
 

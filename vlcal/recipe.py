@@ -37,8 +37,24 @@ def recipe_of(config: Path) -> Path | None:
     return found
 
 
+def recipes_of(config: Path) -> list[Path]:
+    """The recipes that a config is based on, each ahead of what is laid over it: a recipe may be based on another.
+
+    Raises:
+        UserError: If there is no such recipe, or one is based on itself.
+    """
+    found: list[Path] = []
+    recipe = recipe_of(config)
+    while recipe is not None:
+        if recipe in found:
+            raise UserError(f"`recipe` must lead to an end; {recipe} is based on itself.")
+        found.insert(0, recipe)
+        recipe = recipe_of(recipe)
+    return found
+
+
 def with_recipes(args: list[str]) -> list[str]:
-    """Arguments in which every config stands behind the recipe that it names."""
+    """Arguments in which every config stands behind the recipes that it is based on."""
     return [word for given in _configs(args) for word in given]
 
 
@@ -51,5 +67,5 @@ def _configs(args: list[str]) -> Iterator[list[str]]:
             yield [word]
             continue
         value = value if separated else next(rest, "")
-        recipe = recipe_of(Path(value)) if value else None
-        yield from ([option, str(path)] for path in (recipe, value) if path)
+        recipes = recipes_of(Path(value)) if value else []
+        yield from ([option, str(path)] for path in (*recipes, value) if path)

@@ -12,6 +12,7 @@ import yaml
 
 from tests.configs.architectures import write_architecture
 from tests.configs.conftest import CONFIGS, HARDWARE
+from vlcal.callbacks import KnobSchedule
 from vlcal.commands.checkup import GIB, optimizer_bytes, workload
 from vlcal.commands.trainer import Cli
 from vlcal.inference.run_config import RunConfig
@@ -20,7 +21,7 @@ from vlcal.policy import GroupEngine, QLoRA, RecomputedActivations
 from vlcal.policy.memory.footprint import ROOMY, footprint
 from vlcal.policy.memory.lengths import PromptLength
 from vlcal.policy.memory.skeleton import Skeleton
-from vlcal.recipe import recipe_of
+from vlcal.recipe import recipes_of
 
 Arguments = Callable[[Path], list[str]]
 EACH = pytest.mark.parametrize("config", HARDWARE, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -38,6 +39,17 @@ def test_every_config_is_read_and_made_with_a_value_from_the_shell_everywhere(sm
     assert [type(engine) for engine in engines] == [GroupEngine] * 2
     assert [engine.max_new_tokens for engine in engines] == [4, 4]  # type: ignore[attr-defined]
     assert (module.sampling.seed, cli.datamodule.seed) == (7, 7)
+
+
+@EACH
+def test_every_schedule_of_a_config_finds_the_part_that_it_changes(small: Arguments, config: Path) -> None:
+    args = small(config)
+    start = args.index("--trainer.callbacks")
+    needed = ["--trainer.enable_checkpointing", "true", "--trainer.enable_progress_bar", "true"]
+    cli = Cli([*args[:start], *args[start + 2 :], *needed], run=False)
+
+    for schedule in (each for each in cli.trainer.callbacks if isinstance(each, KnobSchedule)):
+        schedule.setup(cli.trainer, cli.model, "fit")
 
 
 @EACH
@@ -92,9 +104,10 @@ def test_a_config_states_nothing_that_its_recipe_states(config: Path) -> None:
             return {place: value}
         return {key: leaf for name, item in value.items() for key, leaf in settings(item, (*place, name)).items()}
 
-    recipe = recipe_of(config)
-    assert recipe
-    own, theirs = (settings(yaml.safe_load(path.read_text(encoding="utf-8"))) for path in (config, recipe))
+    *recipes, own = (
+        settings(yaml.safe_load(path.read_text(encoding="utf-8"))) for path in (*recipes_of(config), config)
+    )
+    theirs = {key: value for recipe in recipes for key, value in recipe.items()}
 
     # A mapping of rewards stands in place of that of the recipe.
     assert not [key for key, value in own.items() if theirs.get(key) == value and "rewards" not in key]

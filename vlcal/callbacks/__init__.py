@@ -4,7 +4,7 @@ from vlcal.callbacks.bounds_guard import BoundsGuard
 from vlcal.callbacks.certainty_monitor import CertaintyMonitor
 from vlcal.callbacks.collapse_watch import CollapseWatch
 from vlcal.callbacks.completion_table import CompletionTable
-from vlcal.callbacks.knob_schedule import KnobSchedule
+from vlcal.callbacks.knob_schedule import KnobSchedule, NumberSchedule
 from vlcal.callbacks.model_export import ModelExport
 from vlcal.callbacks.observer import Observer
 from vlcal.callbacks.prediction_writer import PredictionWriter
@@ -31,6 +31,7 @@ __all__ = [
     "KnobSchedule",
     "MixtureSchedule",
     "ModelExport",
+    "NumberSchedule",
     "Observer",
     "PredictionWriter",
     "ProbeWriter",

@@ -17,7 +17,7 @@ from vlcal.training.sampling import Sampling
 
 
 @runtime_checkable
-class Parts(Protocol):
+class HasParts(Protocol):
     """A module with parts whose settings can be changed, as a `ReinforcementModule` is."""
 
     pipeline: Pipeline
@@ -50,7 +50,7 @@ class KnobSchedule(Callback):
         self.until = until
 
     @abstractmethod
-    def set(self, module: Parts, values: list[float]) -> None:
+    def set(self, module: HasParts, values: list[float]) -> None:
         """Set the values.
 
         Raises:
@@ -58,7 +58,7 @@ class KnobSchedule(Callback):
         """
 
     @abstractmethod
-    def get(self, module: Parts) -> Mapping[str, float]:
+    def get(self, module: HasParts) -> Mapping[str, float]:
         """The values in force, by name in the log."""
 
     def values(self, progress: float) -> list[float]:
@@ -89,12 +89,26 @@ class KnobSchedule(Callback):
         pl_module.log_dict(metrics, batch_size=1)
 
 
-def parts_of(callback: Callback, pl_module: LightningModule) -> Parts:
+class NumberSchedule(KnobSchedule):
+    """Schedules a setting that is one number.
+
+    Args:
+        start: First value.
+        end: Last value.
+        begin: Share of training, in [0, 1], at which the value begins to change.
+        until: Share of training, in [0, 1] and above `begin`, from which on it is the last one.
+    """
+
+    def __init__(self, start: float, end: float, begin: float = 0.0, until: float = 1.0) -> None:
+        super().__init__([start], [end], begin, until)
+
+
+def parts_of(callback: Callback, pl_module: LightningModule) -> HasParts:
     """The module, which must be one that has parts to change."""
-    if not isinstance(pl_module, Parts):
+    if not isinstance(pl_module, HasParts):
         raise UserError(
-            f"`{type(callback).__name__}` changes the parts of a module, and "
-            f"{type(pl_module).__name__} has none; use it with {ReinforcementModule.__name__}."
+            f"`{type(callback).__name__}` changes the parts of a module, and {type(pl_module).__name__} has none; use "
+            f"it with {ReinforcementModule.__name__}."
         )
     return pl_module
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from vlcal.errors import UserError
+from vlcal.errors import UserError, one_line
 from vlcal.evaluation.metrics import METRICS
 from vlcal.evaluation.metrics.table import metric_estimates
 from vlcal.evaluation.outputs import DeclaredScale, Outputs, Request, read_outputs
@@ -111,7 +111,7 @@ def validated(folder: Path | None, since: float = 0.0) -> tuple[Outputs | None, 
             if any(not np.isnan(truth).all() for truth in outputs.truth.values()):
                 return outputs, ""
     except UserError as error:  # no reason to lose the weights
-        return None, f"Not measured: {' '.join(str(error).split())}"
+        return None, f"Not measured: {one_line(error)}"
     return None, UNMEASURED
 
 

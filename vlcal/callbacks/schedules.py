@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vlcal.advantages import UniformReweighter
-from vlcal.callbacks.knob_schedule import KnobSchedule, Parts
+from vlcal.callbacks.knob_schedule import HasParts, KnobSchedule, NumberSchedule
 from vlcal.errors import UserError
 from vlcal.objectives import DistilledCertainty
 from vlcal.perturbations import Mixture
@@ -13,7 +13,7 @@ from vlcal.training.counterfactual import Counterfactuals
 from vlcal.training.pipeline import Pipeline
 
 
-class StrengthSchedule(KnobSchedule):
+class StrengthSchedule(NumberSchedule):
     """Schedules `pipeline.perturbation.strength`: how strongly the image is perturbed.
 
     Args:
@@ -23,13 +23,10 @@ class StrengthSchedule(KnobSchedule):
         until: Share of training, in [0, 1] and above `begin`, from which on it is the last one.
     """
 
-    def __init__(self, start: float, end: float, begin: float = 0.0, until: float = 1.0) -> None:
-        super().__init__([start], [end], begin, until)
-
-    def set(self, module: Parts, values: list[float]) -> None:
+    def set(self, module: HasParts, values: list[float]) -> None:
         (module.pipeline.perturbation.strength,) = values
 
-    def get(self, module: Parts) -> Mapping[str, float]:
+    def get(self, module: HasParts) -> Mapping[str, float]:
         return {"perturbation_strength": module.pipeline.perturbation.strength}
 
 
@@ -46,14 +43,14 @@ class MixtureSchedule(KnobSchedule):
     def __init__(self, start: list[float], end: list[float], begin: float = 0.0, until: float = 1.0) -> None:
         super().__init__(start, end, begin, until)
 
-    def set(self, module: Parts, values: list[float]) -> None:
+    def set(self, module: HasParts, values: list[float]) -> None:
         mixture(module.pipeline).weights = values
 
-    def get(self, module: Parts) -> Mapping[str, float]:
+    def get(self, module: HasParts) -> Mapping[str, float]:
         return {f"mixture_weight_{number}": weight for number, weight in enumerate(mixture(module.pipeline).weights)}
 
 
-class ReweightingSchedule(KnobSchedule):
+class ReweightingSchedule(NumberSchedule):
     """Schedules `pipeline.reweighter.strength`: how far the advantage of a token may be changed.
 
     Args:
@@ -63,10 +60,7 @@ class ReweightingSchedule(KnobSchedule):
         until: Share of training, in [0, 1] and above `begin`, from which on it is the last one.
     """
 
-    def __init__(self, start: float, end: float, begin: float = 0.0, until: float = 1.0) -> None:
-        super().__init__([start], [end], begin, until)
-
-    def set(self, module: Parts, values: list[float]) -> None:
+    def set(self, module: HasParts, values: list[float]) -> None:
         reweighter = module.pipeline.reweighter
         if not hasattr(reweighter, "strength"):
             why = "leaves every advantage as it is" if isinstance(reweighter, UniformReweighter) else "has no range"
@@ -76,11 +70,11 @@ class ReweightingSchedule(KnobSchedule):
             )
         (reweighter.strength,) = values
 
-    def get(self, module: Parts) -> Mapping[str, float]:
+    def get(self, module: HasParts) -> Mapping[str, float]:
         return {"reweighting_strength": getattr(module.pipeline.reweighter, "strength", 0.0)}
 
 
-class SharpnessSchedule(KnobSchedule):
+class SharpnessSchedule(NumberSchedule):
     """Schedules `update.confidence.sharpness` of `DistilledCertainty`: from learning the labels to stating their mean.
 
     Args:
@@ -90,17 +84,14 @@ class SharpnessSchedule(KnobSchedule):
         until: Share of training, in [0, 1] and above `begin`, from which on it is the last one.
     """
 
-    def __init__(self, start: float, end: float, begin: float = 0.0, until: float = 1.0) -> None:
-        super().__init__([start], [end], begin, until)
-
-    def set(self, module: Parts, values: list[float]) -> None:
+    def set(self, module: HasParts, values: list[float]) -> None:
         (distilled(module).sharpness,) = values
 
-    def get(self, module: Parts) -> Mapping[str, float]:
+    def get(self, module: HasParts) -> Mapping[str, float]:
         return {"sharpness": distilled(module).sharpness}
 
 
-class CounterfactualSchedule(KnobSchedule):
+class CounterfactualSchedule(NumberSchedule):
     """Schedules `sampling.starts.share`: in how many groups some completions begin with another reading.
 
     What the confidences learn behind such readings they learn early. A share that ends low lets them end calibrated on
@@ -113,13 +104,10 @@ class CounterfactualSchedule(KnobSchedule):
         until: Share of training, in [0, 1] and above `begin`, from which on it is the last one.
     """
 
-    def __init__(self, start: float, end: float, begin: float = 0.0, until: float = 1.0) -> None:
-        super().__init__([start], [end], begin, until)
-
-    def set(self, module: Parts, values: list[float]) -> None:
+    def set(self, module: HasParts, values: list[float]) -> None:
         (counterfactuals(module).share,) = values
 
-    def get(self, module: Parts) -> Mapping[str, float]:
+    def get(self, module: HasParts) -> Mapping[str, float]:
         return {"counterfactual_share": counterfactuals(module).share}
 
 
@@ -138,7 +126,7 @@ class RewardWeightSchedule(KnobSchedule):
         super().__init__([start], [end], begin, until)
         self.name = name
 
-    def set(self, module: Parts, values: list[float]) -> None:
+    def set(self, module: HasParts, values: list[float]) -> None:
         rewards = module.pipeline.rewards
         if self.name not in rewards:
             raise UserError(
@@ -146,7 +134,7 @@ class RewardWeightSchedule(KnobSchedule):
             )
         (rewards[self.name].weight,) = values
 
-    def get(self, module: Parts) -> Mapping[str, float]:
+    def get(self, module: HasParts) -> Mapping[str, float]:
         return {f"reward_weight_{self.name}": module.pipeline.rewards[self.name].weight}
 
 
@@ -161,7 +149,7 @@ def mixture(pipeline: Pipeline) -> Mixture:
     return perturbation
 
 
-def distilled(module: Parts) -> DistilledCertainty:
+def distilled(module: HasParts) -> DistilledCertainty:
     """The confidence objective of a module, which must be one with a sharpness."""
     confidence = module.update.confidence
     if not isinstance(confidence, DistilledCertainty):
@@ -172,7 +160,7 @@ def distilled(module: Parts) -> DistilledCertainty:
     return confidence
 
 
-def counterfactuals(module: Parts) -> Counterfactuals:
+def counterfactuals(module: HasParts) -> Counterfactuals:
     """How the completions of a module begin, some of which must begin with another reading."""
     starts = module.sampling.starts
     if not isinstance(starts, Counterfactuals):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlcal.errors import UserError
+from vlcal.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from vlcal.callbacks.model_card import ModelCard
@@ -89,7 +89,7 @@ def _measured(config: Path, trained: Policy, merged: Policy) -> str:
     try:
         return str(shift(answered(config, trained.to(device)), merged))
     except (UserError, ArgumentError) as error:  # a run can be exported where its data are not
-        return f"how far is not measured, since the prompts of the run cannot be had: {' '.join(str(error).split())}"
+        return f"how far is not measured, since the prompts of the run cannot be had: {one_line(error)}"
 
 
 def _say_that_it_is_another_model(spec: PolicySpec, folder: Path, shift: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
@@ -19,10 +18,11 @@ from yaml import YAMLError
 
 import vlcal.modules  # noqa: F401 - so that `--model` knows them by their short names
 from vlcal.callbacks.prediction_writer import PREDICTIONS, PredictionWriter
+from vlcal.commands.foreign import mute
 from vlcal.commands.own_defaults import own_defaults
 from vlcal.commands.resumable_run import ResumableRun
 from vlcal.commands.run_record import RunRecord
-from vlcal.errors import UserError, causes
+from vlcal.errors import UserError, causes, one_line
 from vlcal.modules.checkpoints import WholeCheckpoints, check_checkpoint
 from vlcal.own_parts import restrict_imports
 from vlcal.recipe import with_recipes
@@ -72,10 +72,7 @@ class Cli(LightningCLI):
 
     def after_instantiate_classes(self) -> None:
         """Have checkpoints written whole and predictions written, unless the config has a way of its own."""
-        # Where a module moves its weights itself, Lightning asks it to save them from before, whatever is meant.
-        warnings.filterwarnings("ignore", "Using ModelCheckpoint with manual optimization", UserWarning)
-        # https://github.com/Lightning-AI/pytorch-lightning/issues/21326
-        warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.` is deprecated", FutureWarning)
+        mute()
         if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             self.trainer.strategy.checkpoint_io = WholeCheckpoints()
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
@@ -91,13 +88,13 @@ class Cli(LightningCLI):
         try:
             super().instantiate_classes()
         except MisconfigurationException as error:
-            raise UserError(f"`trainer` must be set as Lightning takes it: {_line(error)}") from error
+            raise UserError(f"`trainer` must be set as Lightning takes it: {one_line(error)}") from error
         except (TypeError, ValueError) as error:
             wrong = [cause for cause in causes(error) if isinstance(cause, TypeError)]
             if not wrong or any(isinstance(cause, UserError) for cause in causes(error)):
                 raise
             taker = _taker(wrong[-1])
-            raise UserError(f"`config` must give every part what it takes{taker}: {_line(wrong[-1])}.") from error
+            raise UserError(f"`config` must give every part what it takes{taker}: {one_line(wrong[-1])}.") from error
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and look at the checkpoint before anything is made; without a word about who gave the arguments."""
@@ -110,31 +107,27 @@ class Cli(LightningCLI):
             if not isinstance(innermost, YAMLError | UnicodeDecodeError):
                 raise
             raise UserError(
-                f"`config` must be YAML in UTF-8; {_unreadable(args)} is not: {_line(innermost)}."
+                f"`config` must be YAML in UTF-8; {_unreadable(args)} is not: {one_line(innermost)}."
             ) from error
         except OmegaConfBaseException as error:
-            raise UserError(f"`config` must refer, by `${{...}}`, to values that it holds: {_line(error)}.") from error
+            raise UserError(
+                f"`config` must refer, by `${{...}}`, to values that it holds: {one_line(error)}."
+            ) from error
         chosen = self.config.get(str(self.config.get("subcommand")), self.config)
         check_trainer(chosen.trainer)
-        if self.config.get("subcommand") is not None:
-            chosen.weights_only = refuse_unpickling(chosen.get("weights_only"))
+        refuse_unpickling(chosen.get("weights_only"))
         path = chosen.get("ckpt_path")
         if path is not None and path not in LIGHTNING_FINDS:
             check_checkpoint(Path(path))
 
 
-def refuse_unpickling(weights_only: bool | None) -> bool:
-    """True: a checkpoint is read as weights and plain values, and runs no code.
-
-    Raises:
-        UserError: If something else is asked for.
-    """
+def refuse_unpickling(weights_only: bool | None) -> None:
+    """Refuse to have a checkpoint unpickled: it is read as weights and plain values, and runs no code."""
     if weights_only is False:
         raise UserError(
             "`weights_only` must be left out or true, since unpickling a checkpoint runs whatever code it holds; got "
             "false."
         )
-    return True
 
 
 def check_trainer(settings: Namespace) -> None:
@@ -171,10 +164,6 @@ def _unreadable(args: list[str] | None) -> str:
         except YAMLError:
             return str(path)
     return "a file that it names"
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def _taker(error: BaseException) -> str:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from vlcal.errors import UserError
 
-BASE = Path(__file__).parents[1] / "base"
+SHIPPED = "the shipped base, before it is trained"
 
 
 def ui(
-    model: Path = BASE,
+    model: Path | None = None,
     /,
     host: str = "127.0.0.1",
     port: int = 8765,
@@ -41,10 +41,11 @@ def ui(
         if error.name not in ("starlette", "uvicorn"):
             raise
         raise UserError(f"`vlcal ui` needs {error.name}; install it with: pip install 'vlcal[ui]'") from error
+    from vlcal.demo import BASE
     from vlcal.inference import load
 
     with _listening(host, port) as listener:
-        server = ModelServer(load(model, config, checkpoint), _named(model), _hosts(host))
+        server = ModelServer(load(model or BASE, config, checkpoint), str(model or SHIPPED), _hosts(host))
         settings = uvicorn.Config(server.app(), log_level="warning", limit_concurrency=64, timeout_keep_alive=5)
         sys.stdout.write(f"The page is at http://{host}:{listener.getsockname()[1]}; Ctrl-C ends it.\n")
         sys.stdout.flush()
@@ -66,7 +67,3 @@ def _hosts(host: str) -> list[str]:
     """Names under which a page at an address may be reached; a loopback address has its own alone."""
     loopback = host == "localhost" or (host.replace(".", "").isdigit() and ip_address(host).is_loopback)
     return ["localhost", host] if loopback else ["*"]
-
-
-def _named(model: Path) -> str:
-    return "the shipped base, before it is trained" if model == BASE else str(model)

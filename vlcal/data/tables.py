@@ -120,7 +120,7 @@ class CsvTable(Table):
     def __init__(self, path: Path, delimiter: str) -> None:
         super().__init__(str(path), path.parent)
         csv.field_size_limit(2**31 - 1)  # an image in base64 is longer than the 128 KiB that csv allows
-        self.rows, self.lines = list[dict[str, Any]](), list[int]()
+        self.rows: dict[int, dict[str, Any]] = {}  # by the line on which each ends
         try:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 reader = csv.DictReader(file, delimiter=delimiter, strict=True)
@@ -130,8 +130,8 @@ class CsvTable(Table):
                 for row in reader:
                     if None in row:
                         raise UserError(f"{path}, row {reader.line_num}: more cells than the {len(names)} names above.")
-                    self.rows.append(dict(row))
-                    self.lines.append(reader.line_num)
+                    self.rows[reader.line_num] = dict(row)
+            self.lines = list(self.rows)
         except (UnicodeDecodeError, csv.Error) as error:
             raise UserError(f"{path} cannot be read as a table: {error}. Unpack it, or write it in UTF-8.") from error
 
@@ -139,7 +139,7 @@ class CsvTable(Table):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.rows[index]
+        return self.rows[self.lines[index]]
 
     def place(self, index: int) -> str:
         """File and line, counted from 1; that of the names is 1."""

@@ -16,7 +16,7 @@ from vlcal.policy.engines.base import written
 from vlcal.probes.levels import levels_at, stated_places
 from vlcal.probes.study import Study
 from vlcal.text import parse
-from vlcal.text.grammar import CLOSING, LAYOUT
+from vlcal.text.grammar import LAYOUT
 from vlcal.training.chunks import ChunkedPrompts
 from vlcal.training.starts import Asked, FreeStarts, Starts
 from vlcal.types import Assessment, Rollouts
@@ -78,8 +78,7 @@ class GivenReading(Starts):
 
     def sample(self, asked: Asked, group_size: int) -> Rollouts:
         """Completions behind the reading, drawn by the same random numbers as those without it."""
-        opening = "".join(tag for tag, _ in LAYOUT[: 1 + [name for _, name in LAYOUT].index("vision")])
-        start = asked.policy.response_tokens(f"{opening}{self.reading}{CLOSING['vision']}")
+        start = asked.policy.response_tokens(asked.grammar.start(self.reading))
         starts = [start] * (len(asked.encoded) * group_size)
         return asked.engine.sample(asked.policy, asked.encoded, group_size, asked.seeds("rollout"), starts)
 

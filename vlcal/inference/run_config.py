@@ -13,10 +13,10 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from vlcal.data.images import ImageSize
-from vlcal.errors import UserError
+from vlcal.errors import UserError, one_line
 from vlcal.own_parts import refused_import, restrict_imports
 from vlcal.policy import PolicySpec
-from vlcal.recipe import recipe_of
+from vlcal.recipe import recipes_of
 from vlcal.training.pipeline import Pipeline
 from vlcal.training.sampling import Sampling
 
@@ -37,9 +37,9 @@ class RunConfig:
         if not path.is_file():
             raise UserError(f"`config` must be the YAML file of a run; {path} is not there.")
         self.path = path
-        recipe = recipe_of(path)
+        files = [*recipes_of(path), path]
         try:
-            self._settings = _laid_over(*(OmegaConf.load(file) for file in (recipe, path) if file is not None))
+            self._settings = _laid_over(*(OmegaConf.load(file) for file in files))
         except (OmegaConfBaseException, YAMLError, ValueError) as error:
             raise self._refusal("be the YAML file of a run", error) from error
 
@@ -108,7 +108,7 @@ class RunConfig:
         return made
 
     def _refusal(self, rule: str, error: Exception) -> UserError:
-        reason = refused_import(str(error)) or " ".join(str(error).split())
+        reason = refused_import(str(error)) or one_line(error)
         return UserError(f"`config` must {rule}; {self.path} does not: {reason}")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from vlcal.errors import UserError
+from vlcal.errors import UserError, one_line
 from vlcal.files import write_whole
 
 # What Python raises for a damaged archive, whichever of its bytes are hit.
@@ -84,7 +84,7 @@ def _damage(path: Path) -> str | None:
         with zipfile.ZipFile(path) as members:
             changed = members.testzip()
     except UNREADABLE as error:  # what was cut short lacks the directory, which stands at the end
-        return " ".join(str(error).split()) or type(error).__name__
+        return one_line(error)
     return None if changed is None else f"the bytes of its member {changed} are not those that were written"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2.exceptions import TemplateError
 from transformers import GenerationConfig, PreTrainedTokenizerBase, ProcessorMixin
 
-from vlcal.errors import UserError
+from vlcal.errors import UserError, one_line
 from vlcal.text import unclosed
 
 # Probes of a template. One that writes a list of parts as Python does would write the line break as two characters.
@@ -84,7 +84,7 @@ def check_processor(processor: ProcessorMixin) -> None:
     try:
         alone, shown = (prompt_text(processor, QUESTION, images) for images in (0, 1))
     except UNFIT as error:
-        fault = f"refuses a question about an image ({' '.join(str(error).split())})"
+        fault = f"refuses a question about an image ({one_line(error)})"
     else:
         written = QUESTION in alone and QUESTION in shown
         fault = "" if alone != shown else "writes nothing for an image"

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForImageTextToText, AutoProcessor, ProcessorMixin
 
-from vlcal.errors import UserError
+from vlcal.errors import UserError, one_line
 from vlcal.parts import fresh_defaults
 from vlcal.policy.activations import Activations, KeptActivations
 from vlcal.policy.adaptation import Adaptation, Frozen
@@ -137,7 +137,7 @@ class PolicySpec:
         except torch.OutOfMemoryError:
             raise  # a RuntimeError, but no fault of the checkpoint
         except UNREADABLE as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise UserError(
                 f"`path` must be a vision-language checkpoint that transformers can load; {self.path!r} is not: "
                 f"{reason}. Check the folder, or the name on the hub and whether it can be reached."

@@ -39,7 +39,7 @@ def test_a_calibrated_run_that_improves_is_called_both(write: Make, row: Make) -
 def test_a_collapse_to_one_value_and_miscalibration_are_named(write: Make, row: Make) -> None:
     (sentence,) = said(write, row, tuple(level for level, _ in CALIBRATED), (0.9,) * 200)
 
-    assert "not calibrated (ECE 0.400, 0." in sentence and "; worse than run0 (Brier +0.210" in sentence
+    assert "miscalibrated by 0.400 on average (ECE, 0." in sentence and "; worse than run0 (Brier +0.210" in sentence
     assert sentence.endswith("; collapsed to 1 distinct value, as varied as 1.0 equally frequent ones.")
 
 

@@ -35,10 +35,10 @@ def _calibrated(scored: ScoredKind) -> str:
     found = scored.table.estimates[CALIBRATION]
     if math.isnan(found.low):
         return f"ECE {number(found.value)} without an interval, so calibrated or not is not known"
-    interval = f"ECE {number(found.value)}, {number(found.low)} to {number(found.high)}"
+    off, interval = number(found.value), f"{number(found.low)} to {number(found.high)}"
     if round(found.low, 3) > 0:
-        return f"not calibrated ({interval})"
-    return f"calibrated as far as {count(scored.table.counts.questions)} questions can show ({interval})"
+        return f"miscalibrated by {off} on average (ECE, {interval})"
+    return f"calibrated as far as {count(scored.table.counts.questions)} questions can show (ECE {off}, {interval})"
 
 
 def _better(difference: Difference, first: str) -> str:

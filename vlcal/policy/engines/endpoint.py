@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vlcal.errors import UserError
+from vlcal.errors import UserError, one_line
 from vlcal.parts import fresh_defaults
 from vlcal.policy.engines.server import Server, chat_messages
 from vlcal.text import Grammar
@@ -141,7 +141,7 @@ class Endpoint(Server):
         try:
             completion = client.chat.completions.create(**inquiry.body)
         except OpenAIError as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise UserError(f"{self.url} did not answer prompt {inquiry.prompt}: {reason}") from error
         if not getattr(completion, "choices", None):
             raise UserError(f"{self.url} answered prompt {inquiry.prompt} without a choice. Is it a chat completion?")

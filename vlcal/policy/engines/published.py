@@ -11,7 +11,7 @@ from typing import Any
 import torch.distributed as dist
 from peft import PeftModel
 
-from vlcal.errors import UserError
+from vlcal.errors import UserError, one_line
 from vlcal.policy.adapters import save_learned
 from vlcal.policy.engines.server import Server
 from vlcal.policy.policy import Policy
@@ -82,7 +82,7 @@ def _adapters(server: Server, client: Any) -> list[int]:
     try:
         served = [str(model.id) for model in client.models.list().data]
     except OpenAIError as error:
-        raise UserError(f"{server.url} did not say what it serves: {' '.join(str(error).split())}") from error
+        raise UserError(f"{server.url} did not say what it serves: {one_line(error)}") from error
     if server.model not in served:
         raise UserError(
             f"`model` of {server.url} must be a model that it serves; it serves {', '.join(served)}, and no "
@@ -109,7 +109,7 @@ def _posted(server: Server, client: Any, path: str, body: Mapping[str, str]) -> 
             if (number in _adapters(server, client)) == wanted:
                 return
         raise UserError(
-            f"{server.url} did not {path.replace('_', ' ')} {body['lora_name']}: {' '.join(str(error).split())}. "
+            f"{server.url} did not {path.replace('_', ' ')} {body['lora_name']}: {one_line(error)}. "
             "Start it with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, --enable-lora, --max-loras 2 and a --max-lora-rank of "
             "at least `rank`; it must see the folder of `adapters` under the same path."
         ) from error

@@ -61,7 +61,9 @@ class Server:
         try:
             from openai import OpenAI
         except ImportError as error:
-            raise UserError('`url` needs the openai client. Install it: pip install "vlcal[endpoint]"') from error
+            raise UserError(
+                f'`{type(self).__name__}` needs the openai client. Install it: pip install "vlcal[endpoint]"'
+            ) from error
 
         key = NO_KEY if self.api_key_env is None else os.environ.get(self.api_key_env)
         if not key:

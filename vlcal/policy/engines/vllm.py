@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.utils.rnn import pad_sequence
 
-from vlcal.errors import UserError
+from vlcal.errors import UserError, one_line
 from vlcal.policy.engines.base import RolloutEngine, rollouts
 from vlcal.policy.engines.published import PublishedAdapter
 from vlcal.policy.engines.server import Server, chat_messages
@@ -216,7 +216,7 @@ def _reply(server: Server, client: Any, body: dict[str, Any]) -> tuple[Server, A
     except OpenAIError as error:
         raise UserError(
             f"{server.url} did not complete a prompt, and nothing was learned from this batch: "
-            f"{' '.join(str(error).split())} Start it again, and resume the run with --ckpt_path last."
+            f"{one_line(error)} Start it again, and resume the run with --ckpt_path last."
         ) from error
 
 

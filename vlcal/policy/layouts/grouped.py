@@ -80,8 +80,8 @@ def attend(
         **settings: Scale, dropout and the like.
     """
     if packing is None:
-        given = attention_mask is not None and attention_mask.shape[2] != query.shape[2]
-        if given:
+        folded = attention_mask is not None and attention_mask.shape[2] != query.shape[2]
+        if folded:
             return _attend_folded(query, key, value, attention_mask, **settings)
         return SDPA(module, query, key, value, attention_mask, **settings)
     longest = packing.longest
