@@ -47,7 +47,10 @@ class Perturbation(ABC):
 
 
 class NoPerturbation(Perturbation):
-    """Leaves every image as it is; its strength stays 0 even where a scheduler moves it."""
+    """Leaves every image as it is, which costs no pass; its strength stays 0 even where a scheduler moves it.
+
+    For a certainty that is read off the clean image alone, such as `LikelihoodCertainty`.
+    """
 
     def __init__(self) -> None:
         super().__init__(strength=0.0)

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -18,12 +18,13 @@ from vlcal.parts import fresh_defaults
 from vlcal.perturbations import Blank
 from vlcal.policy import Continuations
 from vlcal.probes.base import Columns, Probe, counts, gap, known_auroc, known_mean
-from vlcal.probes.levels import levels_at, stated_places, text_places
+from vlcal.probes.levels import expected_level, stated_places, text_places
 from vlcal.probes.study import Study
 from vlcal.text import parse
 from vlcal.text.alterations import Alteration, OtherWord
 from vlcal.text.grammar import CONFIDENCES
 
+VISUAL, _ = CONFIDENCES
 EFFECTS = ("direct", "total")
 MEASURED = tuple(f"{effect} {where}" for effect in EFFECTS for where in ("image", "blank"))
 
@@ -31,7 +32,8 @@ MEASURED = tuple(f"{effect} {where}" for effect in EFFECTS for where in ("image"
 class AlteredReading(Probe):
     """Alters a reading that the image shows clearly and measures the fall of the expected visual confidence.
 
-    Direct: the rest of the response stays. Total: the policy writes everything behind the reading anew, as sampled,
+    Of each prompt one response is asked, since two readings of a clear image are mostly the same. Direct: the rest of the
+    response stays. Total: the policy writes everything behind the reading anew, as sampled,
     once behind the true and once behind the altered one, by the same random numbers. The same on a blank image says
     how much of the fall the image accounts for. The fall of the likelihood of the reading is its ceiling.
 
@@ -49,9 +51,10 @@ class AlteredReading(Probe):
 
     def __call__(self, study: Study) -> Columns:
         true, altered, ends = self.altered(study)
+        rows = _one_of_each_prompt(study, true)
         columns = {
-            "likelihood true": reading_likelihood(study, true, [end for end, _ in ends]),
-            "likelihood altered": reading_likelihood(study, altered, [end for _, end in ends]),
+            "likelihood true": _likelihood(study, rows, true, [end for end, _ in ends]),
+            "likelihood altered": _likelihood(study, rows, altered, [end for _, end in ends]),
             "perception_correct": study.assessment.responses.perception_correct,
         }
         absent = torch.full_like(columns["likelihood true"], torch.nan)
@@ -72,8 +75,8 @@ class AlteredReading(Probe):
         effects: dict[str, Tensor] = {}
         for where, shown in (("image", study), ("blank", on_blank_images(study))):
             again = regenerated(shown, starts)
-            effects[f"direct {where}"] = levels_at(shown, text_places(shown, texts)).expected(shown)["visual"]
-            effects[f"total {where}"] = levels_at(again, stated_places(again)).expected(again)["visual"]
+            effects[f"direct {where}"] = expected_level(shown, VISUAL, text_places(shown, texts)[VISUAL])
+            effects[f"total {where}"] = expected_level(again, VISUAL, stated_places(again)[VISUAL])
         return effects
 
     def summarize(self, columns: Columns) -> dict[str, Any]:
@@ -107,6 +110,27 @@ class AlteredReading(Probe):
                 true[row], altered[row] = text, f"{text[: span[0]]}{other}{text[span[1] :]}"
                 ends[row] = span[1], span[0] + len(other)
         return true, altered, ends
+
+
+def _one_of_each_prompt(study: Study, texts: Sequence[str]) -> Int[Tensor, " n"]:
+    """The first response of each prompt that has a text."""
+    first: dict[int, int] = {}
+    for row, (owner, text) in enumerate(zip(study.prompt_index, texts, strict=True)):
+        if text:
+            first.setdefault(owner, row)
+    return torch.tensor(list(first.values()), dtype=torch.long)
+
+
+def _likelihood(
+    study: Study, rows: Int[Tensor, " n"], texts: Sequence[str], ends: Sequence[int]
+) -> Float[Tensor, " N"]:
+    """`reading_likelihood` of some responses; NaN of the others."""
+    absent = torch.full((len(texts),), torch.nan)
+    if not len(rows):
+        return absent
+    asked, places = study.of(rows), rows.tolist()
+    found = reading_likelihood(asked, [texts[row] for row in places], [ends[row] for row in places])
+    return absent.index_copy(0, rows, found.to(absent))
 
 
 def _effect(columns: Columns, effect: str) -> dict[str, float | None]:
@@ -144,20 +168,18 @@ def on_blank_images(study: Study) -> Study:
 
 @torch.no_grad()
 def reading_likelihood(study: Study, texts: Sequence[str], ends: Sequence[int]) -> Float[Tensor, " N"]:
-    """exp(sum of log p) over the tokens of the vision part of each text at temperature 1; NaN for an empty text."""
+    """exp(sum of log p) over the tokens of the vision part of each text at temperature 1."""
     policy = study.policy
-    spans = [parse(text, study.grammar).spans["vision"] for text in texts]
-    ahead = [len(policy.response_tokens(t[: s[0]])) if s else 0 for t, s in zip(texts, spans, strict=True)]
+    starts = [text[: parse(text, study.grammar).spans["vision"][0]] for text in texts]
+    ahead = torch.tensor([[len(policy.response_tokens(start))] for start in starts], device=policy.device)
     rows = [
-        torch.tensor(policy.response_tokens(text[:end]) if text else [policy.pad_token_id], device=policy.device)
+        torch.tensor(policy.response_tokens(text[:end]), device=policy.device)
         for text, end in zip(texts, ends, strict=True)
     ]
     tokens = pad_sequence(rows, batch_first=True, padding_value=policy.pad_token_id)
     steps = torch.arange(tokens.shape[1], device=policy.device)
     mask = steps < torch.tensor([[len(row)] for row in rows], device=policy.device)
-    part = mask & (steps >= torch.tensor(ahead, device=policy.device)[:, None])
     log_probs = torch.zeros(tokens.shape, device=policy.device)
     for each in policy.micro_batches(Continuations.of(study.encoded, tokens, mask), study.budget):
         log_probs[each.rows] = policy.score(each)[0]
-    absent = torch.tensor([not text for text in texts], device=policy.device)
-    return torch.where(part, log_probs, 0).sum(1).clamp(max=0).exp().masked_fill(absent, torch.nan)
+    return torch.where(mask & (steps >= ahead), log_probs, 0).sum(1).clamp(max=0).exp()

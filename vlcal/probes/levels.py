@@ -74,6 +74,12 @@ def levels_at(study: Study, places: Places) -> Levels:
     return Levels.of(visual, reasoning)
 
 
+def expected_level(study: Study, name: str, places: Sequence[Place]) -> Float[Tensor, " N"]:
+    """The expected confidence of one kind at its places; NaN in rows without one."""
+    levels, _ = study.pipeline.reader.confidence_levels(study.policy.device)
+    return level_rows(study, name, places).softmax(1) @ levels
+
+
 def level_rows(study: Study, name: str, places: Sequence[Place]) -> Float[Tensor, "N L"]:
     """`level_distribution` at the rows of its responses; NaN in rows without a place."""
     rows = torch.full((len(study.assessment), len(study.grammar.levels)), torch.nan, device=study.policy.device)

@@ -36,7 +36,7 @@ def measure(
 ) -> Evidence:
     """Log-probabilities and entropy given the images, and on vision tokens KL(p(. | image) || p(. | perturbed image)).
 
-    The KL is averaged over the perturbed copies. A perturbed pass ends with the last vision token of each completion:
+    The KL is averaged over the perturbed copies; it is 0 without one, where both images are the same. A perturbed pass ends with the last vision token of each completion:
     nothing behind it is asked for.
 
     Args:
@@ -67,6 +67,8 @@ def measure(
             )
             kl[rows] += divergence
             blurred[rows] += given
+    if not perturbed:
+        blurred = plain.masked_fill(~vision, 0)
     policy.headless.require_finite(
         "Log-probabilities, entropy and KL", torch.stack([log_probs, plain, entropy, kl, blurred])
     )
