@@ -3,7 +3,8 @@
     python benchmarks/chunks.py --output runs/chunks.json                             # 32 prompts, G = 8, chunks of 4
     python benchmarks/chunks.py --warm runs/demo/warm --output runs/chunks_warm.json  # real responses to digit scenes
 
-Three steps of one policy from the same weights: all prompts at once, in chunks, and a step of one chunk. Memory is that
+Steps of one policy from the same weights: all prompts at once, in chunks, at once in the reverse order, and a step of
+one chunk. The order of prompts means nothing, so what it changes is rounding, beside which chunks are seen. Memory is that
 of live tensors, the weights not counted (`LiveBytes`), on any device, so the features that wait on the CPU count too.
 Its peak within sampling is given beside that of the whole step. `--budget` bounds scoring and update however a step is
 cut: with fewer tokens than a chunk has, the peak of the whole step is that of the budget in all three.
@@ -148,9 +149,17 @@ class _Kept(lightning.Callback):
         self.experience = outputs["experience"]
 
 
-def differences(whole: dict[str, Any], chunks: dict[str, Any]) -> dict[str, float]:
-    """How many completions differ, and the largest difference of all else; the gradient over its norm."""
-    one, other = whole["experience"], chunks["experience"]
+def differences(whole: dict[str, Any], again: dict[str, Any], order: list[int] | None = None) -> dict[str, float]:
+    """How many completions differ, and the largest difference of all else; the gradient over its norm.
+
+    Args:
+        whole: A step.
+        again: The same step, gone through in another way.
+        order: Where the prompts of the first stand in the second; as there by default.
+    """
+    one, other = whole["experience"], again["experience"]
+    if order is not None:
+        other = other.select(order)
     mine, theirs = one.assessment, other.assessment
     pairs = {
         "labels": (mine.certainty.response, theirs.certainty.response),
@@ -161,7 +170,7 @@ def differences(whole: dict[str, Any], chunks: dict[str, Any]) -> dict[str, floa
     }
     found = {name: float((first - second).nan_to_num(0).abs().max()) for name, (first, second) in pairs.items()}
     different = sum(text != again for text, again in zip(mine.rollouts.texts, theirs.rollouts.texts, strict=True))
-    gradient = float((whole["gradient"] - chunks["gradient"]).norm() / whole["gradient"].norm())
+    gradient = float((whole["gradient"] - again["gradient"]).norm() / whole["gradient"].norm())
     return {"completions": float(different), **found, "gradient": gradient}
 
 
@@ -173,9 +182,14 @@ def main() -> None:
         chunked, prompts = _warm(given) if given.warm else _random(given, Path(folder))
         whole = chunked.step(prompts, given.prompts)
         chunks = chunked.step(prompts, given.chunk)
+        backwards = list(reversed(range(given.prompts)))
+        reverse = chunked.step(prompts.select(backwards), given.prompts)
         alone = chunked.step(prompts.select(list(range(given.chunk))), given.chunk)
     result = {
-        "differences": differences(whole, chunks),
+        "differences": {
+            "chunks": differences(whole, chunks),
+            "reverse order": differences(whole, reverse, backwards),
+        },
         "labelled": int((~whole["experience"].assessment.certainty.response.isnan()).sum()),
         "peak_mib": {
             part: {name: step[part] / MIB for name, step in (("at once", whole), ("chunks", chunks), ("one", alone))}
