@@ -4,10 +4,10 @@
     python benchmarks/chunks.py --warm runs/demo/warm --output runs/chunks_warm.json  # real responses to digit scenes
 
 Steps of one policy from the same weights: all prompts at once, in chunks, at once in the reverse order, and a step of
-one chunk. The order of prompts means nothing, so what it changes is rounding, beside which chunks are seen. Memory is that
-of live tensors, the weights not counted (`LiveBytes`), on any device, so the features that wait on the CPU count too.
-Its peak within sampling is given beside that of the whole step. `--budget` bounds scoring and update however a step is
-cut: with fewer tokens than a chunk has, the peak of the whole step is that of the budget in all three.
+one chunk. The order of prompts means nothing, so what it changes is rounding, beside which chunks are seen. Memory is
+that of live tensors, the weights not counted (`LiveBytes`), on any device, so the features that wait on the CPU count
+too. Its peak within sampling is given beside that of the whole step. `--budget` bounds scoring and update however a
+step is cut: with fewer tokens than a chunk has, the peak of the whole step is that of the budget in all three.
 Without `--warm` the policy is of random weights, whose first tokens are read as if they were a response.
 """
 

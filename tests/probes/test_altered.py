@@ -38,6 +38,15 @@ def test_the_true_reading_has_the_likelihood_of_the_readout(
     assert all(one != other for one, other in zip(true, altered, strict=True))
 
 
+def test_one_response_of_each_image_is_asked(make_study: MakeStudy, scenes: Scenes, respond: Respond) -> None:
+    prompts = scenes(2)
+    _, *others = respond(prompts)
+
+    likelihood = AlteredReading(readable=0.0)(make_study(prompts, ["", *others]))["likelihood true"]
+
+    assert likelihood.isnan().tolist() == [True, False, False, True]  # the first that has a reading
+
+
 def test_what_is_regenerated_begins_with_the_altered_reading(
     make_study: MakeStudy, scenes: Scenes, respond: Respond
 ) -> None:

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -19,6 +19,7 @@ from vlcal.perturbations import Blank
 from vlcal.policy import Continuations
 from vlcal.probes.base import Columns, Probe, counts, gap, known_auroc, known_mean
 from vlcal.probes.levels import expected_level, stated_places, text_places
+from vlcal.probes.readouts import ReadingLikelihood
 from vlcal.probes.study import Study
 from vlcal.text import parse
 from vlcal.text.alterations import Alteration, OtherWord
@@ -26,16 +27,19 @@ from vlcal.text.grammar import CONFIDENCES
 
 VISUAL, _ = CONFIDENCES
 EFFECTS = ("direct", "total")
-MEASURED = tuple(f"{effect} {where}" for effect in EFFECTS for where in ("image", "blank"))
+MEASURED = (
+    "likelihood altered",
+    *(f"{e} {where} {which}" for e in EFFECTS for where in ("image", "blank") for which in ("true", "altered")),
+)
 
 
 class AlteredReading(Probe):
     """Alters a reading that the image shows clearly and measures the fall of the expected visual confidence.
 
-    Of each prompt one response is asked, since two readings of a clear image are mostly the same. Direct: the rest of the
-    response stays. Total: the policy writes everything behind the reading anew, as sampled,
-    once behind the true and once behind the altered one, by the same random numbers. The same on a blank image says
-    how much of the fall the image accounts for. The fall of the likelihood of the reading is its ceiling.
+    Of each prompt one response is asked, since two readings of a clear image are mostly the same. Direct: the rest of
+    the response stays. Total: the policy writes everything behind the reading anew, as sampled, once behind the true
+    and once behind the altered one, by the same random numbers. The same on a blank image says how much of the fall
+    the image accounts for. The fall of the likelihood of the reading is its ceiling.
 
     Args:
         alteration: What makes another reading.
@@ -51,20 +55,30 @@ class AlteredReading(Probe):
 
     def __call__(self, study: Study) -> Columns:
         true, altered, ends = self.altered(study)
-        rows = _one_of_each_prompt(study, true)
+        likelihood = ReadingLikelihood()(study)["visual"]
+        absent = torch.full_like(likelihood, torch.nan)
+        asked = _first_of_each_prompt(study, true).to(likelihood.device)
         columns = {
-            "likelihood true": _likelihood(study, rows, true, [end for end, _ in ends]),
-            "likelihood altered": _likelihood(study, rows, altered, [end for _, end in ends]),
+            "likelihood true": likelihood.masked_fill(~asked, torch.nan),
             "perception_correct": study.assessment.responses.perception_correct,
         }
-        absent = torch.full_like(columns["likelihood true"], torch.nan)
         rows = self._kept(columns).nonzero()[:, 0]
-        for which, texts, place in (("true", true, 0), ("altered", altered, 1)):
-            chosen = [texts[row] for row in rows.tolist()]
-            starts = [texts[row][: ends[row][place]] for row in rows.tolist()]
-            found = self._effects(study.of(rows), chosen, starts) if chosen else dict.fromkeys(MEASURED, absent[rows])
-            columns |= {f"{name} {which}": absent.index_copy(0, rows, found[name].to(absent)) for name in MEASURED}
-        return columns
+        found = dict.fromkeys(MEASURED, absent[rows])
+        if len(rows):
+            texts = {"true": [true[row] for row in rows.tolist()], "altered": [altered[row] for row in rows.tolist()]}
+            places = dict(zip(texts, zip(*(ends[row] for row in rows.tolist()), strict=True), strict=True))
+            found = self._measured(study.of(rows), texts, places)
+        return columns | {name: absent.index_copy(0, rows, values.to(absent)) for name, values in found.items()}
+
+    def _measured(
+        self, study: Study, texts: dict[str, list[str]], ends: dict[str, tuple[int, ...]]
+    ) -> dict[str, Tensor]:
+        """What is measured on the true and on the altered texts, of which each has its reading end at a place."""
+        found = {"likelihood altered": reading_likelihood(study, texts["altered"], ends["altered"])}
+        for which, said in texts.items():
+            starts = [text[:end] for text, end in zip(said, ends[which], strict=True)]
+            found |= {f"{name} {which}": values for name, values in self._effects(study, said, starts).items()}
+        return found
 
     def _kept(self, columns: Columns) -> Bool[Tensor, " N"]:
         """True where the reading is likely enough and not known to be false."""
@@ -112,25 +126,15 @@ class AlteredReading(Probe):
         return true, altered, ends
 
 
-def _one_of_each_prompt(study: Study, texts: Sequence[str]) -> Int[Tensor, " n"]:
-    """The first response of each prompt that has a text."""
+def _first_of_each_prompt(study: Study, texts: Sequence[str]) -> Bool[Tensor, " N"]:
+    """True at the first response of each prompt that has a text."""
     first: dict[int, int] = {}
     for row, (owner, text) in enumerate(zip(study.prompt_index, texts, strict=True)):
         if text:
             first.setdefault(owner, row)
-    return torch.tensor(list(first.values()), dtype=torch.long)
-
-
-def _likelihood(
-    study: Study, rows: Int[Tensor, " n"], texts: Sequence[str], ends: Sequence[int]
-) -> Float[Tensor, " N"]:
-    """`reading_likelihood` of some responses; NaN of the others."""
-    absent = torch.full((len(texts),), torch.nan)
-    if not len(rows):
-        return absent
-    asked, places = study.of(rows), rows.tolist()
-    found = reading_likelihood(asked, [texts[row] for row in places], [ends[row] for row in places])
-    return absent.index_copy(0, rows, found.to(absent))
+    chosen = torch.zeros(len(texts), dtype=torch.bool)
+    chosen[list(first.values())] = True
+    return chosen
 
 
 def _effect(columns: Columns, effect: str) -> dict[str, float | None]:
@@ -170,7 +174,8 @@ def on_blank_images(study: Study) -> Study:
 def reading_likelihood(study: Study, texts: Sequence[str], ends: Sequence[int]) -> Float[Tensor, " N"]:
     """exp(sum of log p) over the tokens of the vision part of each text at temperature 1."""
     policy = study.policy
-    starts = [text[: parse(text, study.grammar).spans["vision"][0]] for text in texts]
+    spans = [parse(text, study.grammar).spans["vision"] for text in texts]
+    starts = [text[: span[0]] if span else text for text, span in zip(texts, spans, strict=True)]
     ahead = torch.tensor([[len(policy.response_tokens(start))] for start in starts], device=policy.device)
     rows = [
         torch.tensor(policy.response_tokens(text[:end]), device=policy.device)

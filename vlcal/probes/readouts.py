@@ -181,12 +181,5 @@ def _plain(answer: str | None) -> str:
 
 def _probability(study: Study, part: Bool[Tensor, "N T"]) -> Float[Tensor, " N"]:
     """The probability of a part of each response given all ahead of it, at temperature 1; NaN where it is absent."""
-    log_probs = study.assessment.evidence.log_probs  # at the temperature of the sampling
-    if study.engine.temperature != 1.0:
-        rollouts, policy = study.assessment.rollouts, study.policy
-        log_probs = torch.zeros_like(log_probs)
-        with torch.no_grad():
-            whole = Continuations.of(study.encoded, rollouts.tokens, rollouts.mask)
-            for each in policy.micro_batches(whole, study.budget):
-                log_probs[each.rows] = policy.score(each)[0]
+    log_probs = study.assessment.evidence.plain_log_probs
     return masked_sum(log_probs, part).clamp(max=0).exp().masked_fill(~part.any(1), torch.nan)
