@@ -27,6 +27,11 @@ from vlcal.training.reader import ResponseReader
 from vlcal.training.sampling import Sampling
 from vlcal.types import Assessment, PolicyUpdate, PromptBatch
 
+WAYS_TO_THE_FORM = (
+    "Raise `max_new_tokens` where they are cut, change `instructions` of the grammar or `template` of the policy, or "
+    "teach the form on your own data first: `vlcal init DATA --recipe warmup` (docs/guide/own_data.md)."
+)
+
 
 class ReinforcementModule(PolicyModule):
     """Teaches a policy to state calibrated confidences.
@@ -168,8 +173,7 @@ class ReinforcementModule(PolicyModule):
                 f"`malformed_patience` is {self.malformed_patience}, and as many training batches in a row had no "
                 f"well-formed response. Of the last, {rollouts.truncated.float().mean():.0%} reached `max_new_tokens`; "
                 f"its prompts open {self.policy.opening!r}, and its first response starts {rollouts.texts[0][:80]!r}. "
-                "Warm up with SupervisedModule, change `template` of the policy, `instructions` of the grammar or "
-                "`max_new_tokens`, or raise `malformed_patience`."
+                f"{WAYS_TO_THE_FORM}"
             )
 
     def _log_collected(self, assessment: Assessment) -> None:
