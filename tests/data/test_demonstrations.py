@@ -73,14 +73,14 @@ def test_a_row_that_would_break_the_form_is_named_before_anything_is_loaded(tmp_
         '{"question": "Q", "answer": "3", "vision": "</vision>"}',
     )
 
-    with pytest.raises(UserError, match="rows.jsonl, line 2: a response to demonstrate must be in the form"):
+    with pytest.raises(UserError, match="rows.jsonl, row 2: a response to demonstrate must be in the form"):
         batch(Demonstrations(rows, form=DemonstratedForm(vision="vision")))
 
 
 def test_a_column_that_no_row_has_is_refused(tmp_path: Path) -> None:
     rows = table(tmp_path, '{"question": "Q", "answer": "3"}')
 
-    with pytest.raises(UserError, match="`columns` must name columns of rows.jsonl; .* no sight"):
+    with pytest.raises(UserError, match="`columns` must name columns of .*rows.jsonl; .* no sight"):
         batch(Demonstrations(rows, form=DemonstratedForm(vision="sight")))
 
 

@@ -119,6 +119,8 @@ def start_from(adapted: PeftModel, folder: Path) -> None:
     """
     adapted.add_adapter(START, copy.deepcopy(adapted.peft_config[LEARNED]))
     weights = load_peft_weights(str(folder), device="cpu")
+    if any(weight.is_meta for weight in adapted.parameters()):  # a skeleton, which takes names and shapes alone
+        weights = {key: weight.to("meta") for key, weight in weights.items()}
     for name in (LEARNED, START):
         try:
             result = set_peft_model_state_dict(adapted, weights, adapter_name=name)
