@@ -55,7 +55,7 @@ def test_a_model_that_never_keeps_to_the_form_is_refused_and_keeps_to_it_after_t
     main(["init", str(own_data), "--model", str(BASE), "--output", "warm.yaml", "--adapter", str(adapter)])
     main(["doctor", "--config", "warm.yaml", *DOCTOR])
 
-    assert kept(capsys.readouterr().out) >= 6
+    assert kept(capsys.readouterr().out) >= 4  # after 25 steps
     policy = yaml.safe_load(Path("warm.yaml").read_text(encoding="utf-8"))["model"]["init_args"]["policy"]["init_args"]
     assert policy == {"path": str(BASE), "adaptation": {"init_args": {"adapter": str(adapter)}}}
 
