@@ -16,9 +16,9 @@ from tests.data.test_any_file import WHOLE, assert_read_or_refused, rows, table
 from vlcal.data import Columns, Csv, Parquet, SkipBadRows
 from vlcal.data.records import prompts_of
 from vlcal.data.sources import Source
-from vlcal.evaluation.outputs import read_outputs
+from vlcal.evaluation.outputs import DeclaredScale, Request, read_outputs
 
-COLUMNS = Columns(images=("image", "images"), question_id=("id", "dataset"))
+COLUMNS = Columns(images=("image",), question_id=("id", "dataset"))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_what_a_table_states_is_what_is_scored(
         path,
     )
 
-    found = read_outputs(path)
+    found = read_outputs(path, Request(scale=DeclaredScale(1)))
 
     assert found.judged("overall").confidence.tolist() == [one for one, _ in stated]
     assert found.judged("overall").correct.tolist() == [right for _, right in stated]
