@@ -59,4 +59,5 @@ def _kinds(clusters: Clusters, rows: Sequence[Rows]) -> NDArray[np.intp]:
 
 def _joined(one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.intp]:
     """A number for each pair of both, small enough to be joined again."""
-    return np.unique(one * (int(other.max(initial=0)) + 1) + other, return_inverse=True)[1]
+    joined: NDArray[np.intp] = np.unique(one * (int(other.max(initial=0)) + 1) + other, return_inverse=True)[1]
+    return joined
