@@ -100,7 +100,9 @@ def test_an_image_that_would_take_long_is_left_out_and_said(write: Make, row: Ma
     found = pack_samples(load_runs([write("val.jsonl", [row(0, images=["vast.png"])])]), images=9)
 
     (reason,) = found.left_out
-    assert reason.endswith("vast.png cannot be read as an image: it has 7100 x 7100 pixels, and at most 50,000,000 are decoded")
+    assert reason.endswith(
+        "vast.png cannot be read as an image: it has 7100 x 7100 pixels, and at most 50,000,000 are decoded"
+    )
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "a/../../secret.png", "{}/secret.png"])

@@ -249,7 +249,9 @@ def _address(folder: Path, name: str) -> str:
     try:
         with Image.open(folder / name, formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
-                raise ValueError(f"it has {image.width} x {image.height} pixels, and at most {MOST_PIXELS:,} are decoded")
+                raise ValueError(
+                    f"it has {image.width} x {image.height} pixels, and at most {MOST_PIXELS:,} are decoded"
+                )
             picture = ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
         raise UserError(f"cannot be read as an image: {error}") from error
