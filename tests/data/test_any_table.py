@@ -85,21 +85,14 @@ def test_tables_of_any_cells_are_outputs_or_refused(folder: Path, kind: str, fou
 @settings(max_examples=max(20, settings.default.max_examples // 2))
 @given(
     stated=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 1)), min_size=2, max_size=6),
-    names=st.lists(
-        st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), min_size=1), min_size=6, max_size=6
-    ),
+    said=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0")), min_size=6, max_size=6),
 )
 def test_what_a_table_states_is_what_is_scored(
     folder: Path, kind: str, stated: list[tuple[float, int]], said: list[str]
 ) -> None:
     path = folder / f"stated.{kind}"
-    WRITERS[kind](
-        [
-            {"response": name, "confidence": one, "correct": right}
-            for name, (one, right) in zip(names, stated, strict=False)
-        ],
-        path,
-    )
+    pairs = zip(said, stated, strict=False)
+    WRITERS[kind]([{"note": note, "confidence": one, "correct": right} for note, (one, right) in pairs], path)
 
     found = read_outputs(path, Request(scale=DeclaredScale(1)))
 

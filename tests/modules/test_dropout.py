@@ -10,6 +10,7 @@ import lightning
 import torch
 
 from tests.modules.test_chunks import tensors
+from vlcal.objectives import NoReferenceKL
 from vlcal.policy import LoRA, PolicySpec
 from vlcal.policy.layers import EveryLayer
 
@@ -33,7 +34,7 @@ def test_sampling_scores_and_labels_know_no_dropout_though_adapters_sit_in_proje
     found = []
     for share in (0.0, 0.5):
         spec = PolicySpec(str(embedded), LoRA(2, dropout=share, layers=EveryLayer()), dtype="float32")
-        steps = fit(reinforcement(spec=spec), [scenes(2)], callbacks=[Disturb()])
+        steps = fit(reinforcement(spec=spec, reference_kl=NoReferenceKL()), [scenes(2)], callbacks=[Disturb()])
         found.append(steps.outputs[0]["experience"].assessment)
 
     without, with_dropout = found
