@@ -17,13 +17,15 @@ def recipe_of(config: Path) -> Path | None:
     """The recipe that a config is based on, by the key `recipe`: a name of the package's own, or a file beside it.
 
     Raises:
-        UserError: If there is no such recipe.
+        UserError: If there is no such recipe, or the config is a lone value or a list.
     """
     try:
         content = yaml.safe_load(config.read_bytes())
-    except (OSError, YAMLError):
+    except (OSError, ValueError, YAMLError):
         return None  # whoever reads the config itself says what is wrong with it
-    name = content.get("recipe") if isinstance(content, dict) else None
+    if content is not None and not isinstance(content, dict):
+        raise UserError(f"`config` must hold settings by their names; {config} holds a {type(content).__name__} alone.")
+    name = (content or {}).get("recipe")
     if name is None:
         return None
     candidates = (RECIPES / f"{name}.yaml", config.parent / str(name))

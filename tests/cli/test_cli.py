@@ -182,6 +182,14 @@ def test_a_config_that_is_no_text_or_no_yaml_is_named_in_one_line(
         main(["fit", *BEST, option, str(tmp_path / "odd.yaml")])
 
 
+@pytest.mark.parametrize(("content", "kind"), [("1", "int"), ("[1, 2]", "list"), ("a word", "str")])
+def test_a_config_that_is_a_lone_value_is_named_in_one_line(tmp_path: Path, content: str, kind: str) -> None:
+    (tmp_path / "odd.yaml").write_text(content)
+
+    with pytest.raises(SystemExit, match=rf"^vlcal: error: `config` must hold .*; .*odd\.yaml holds a {kind} alone\.$"):
+        main(["fit", "--config", str(tmp_path / "odd.yaml")])
+
+
 @pytest.mark.parametrize(("typed", "meant"), [("scroe", "score"), ("fti", "fit"), ("valdiate", "validate")])
 def test_a_command_that_does_not_exist_is_refused_with_the_one_that_was_meant(typed: str, meant: str) -> None:
     with pytest.raises(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 
 import pytest
@@ -25,7 +26,7 @@ from vlcal.verifiers import (
     Verifier,
     YesNoVerifier,
 )
-from vlcal.verifiers.algebra import algebra
+from vlcal.verifiers.algebra import algebra_pool
 from vlcal.verifiers.options import edit_distance
 from vlcal.verifiers.typed import number
 
@@ -232,8 +233,10 @@ def test_any_of_several_answers_is_right(answer: str) -> None:
 
 
 def test_verifiers_alike_share_the_process_that_compares_expressions() -> None:
-    assert MathVerifier(30.0)(r"2\sqrt{3}", r"\sqrt{12}") == 1
-    assert algebra(30.0) is algebra(30.0)
+    verifiers = MathVerifier(29.0), DecimalVerifier(timeout=29.0), MathVerifier(29.0)
+
+    assert [verifier(r"2\sqrt{3}", "3.4641") for verifier in verifiers] == [1, 1, 1]
+    assert algebra_pool(29.0, os.getpid()).starts == 1
 
 
 @pytest.mark.parametrize(

@@ -53,19 +53,21 @@ class AlgebraPool:
         return None if self._child is None else self._child.process.pid
 
     def _asked(self, *question: str) -> str | None:
+        child = self._running()
         try:
-            reply = self._running().ask(question)
+            reply = child.ask(question)
         except ChildEndedError:  # by the system, for want of memory, or by somebody: the question is sound
-            reply = self._running().ask(question)
+            reply = self._running(child).ask(question)
         if reply is None:
             logger.warning(
                 "Counted as wrong, since it took more than %g s or too much memory: %.80r", self.timeout, question[1]
             )
         return reply
 
-    def _running(self) -> _Child:
+    def _running(self, ended: _Child | None = None) -> _Child:
+        """The child, started if there is none or it is the one that ended."""
         with self._lock:
-            if self._child is None or not self._child.alive():
+            if self._child is None or self._child is ended or not self._child.alive():
                 self._child = _Child(self.timeout)
                 self.starts += 1
                 weakref.finalize(self, self._child.stop)
