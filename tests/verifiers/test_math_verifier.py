@@ -204,3 +204,9 @@ def test_a_timeout_that_leaves_no_time_is_refused(timeout: float) -> None:
 @pytest.mark.parametrize("judge", [NumericVerifier(), RelaxedVerifier(), MathVerifier()])
 def test_a_bracket_around_a_unit_that_nothing_closes_is_no_unit(judge: Verifier, answer: str) -> None:
     assert judge(answer, "8") == 0.0
+
+
+@pytest.mark.parametrize("judge", [NumericVerifier(), RelaxedVerifier(), MathVerifier()])
+@pytest.mark.parametrize("space", ["", " ", "\t\t", "\n", "\r\n "])
+def test_a_sign_may_stand_apart_from_its_power_by_any_white_space(judge: Verifier, space: str) -> None:
+    assert judge(f"10^{{-{space}2}}", "0.01") == judge(f"3 \\times 10^{{-{space}2}}", "0.03") == 1.0

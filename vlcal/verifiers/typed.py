@@ -145,15 +145,20 @@ def _value(found: re.Match[str]) -> tuple[Fraction, int | None] | None:
     power, short_power, decimal, exponent, times, short_times, divisor = rest
     factor = Fraction(-1 if sign == "-" else 1)
     if power or short_power:
-        return factor * Fraction(10) ** int((power or short_power).replace(" ", "")), None
+        return factor * Fraction(10) ** _whole(power or short_power), None
     if decimal is None or divisor is not None:
         before = _digits(whole or mixed or "0")
         upper, lower = _digits(top or one or over or decimal), _digits(bottom or other or under or divisor)
         return None if lower == 0 else (factor * (before + upper / lower), None)
-    shift = int((exponent or times or short_times or "0").replace(" ", ""))
+    shift = _whole(exponent or times or short_times or "0")
     places = len(decimal.partition(".")[2])
     value = factor * _digits(decimal) * Fraction(10) ** shift
     return value, shift - places if places else None
+
+
+def _whole(text: str) -> int:
+    """A whole number whose sign may stand apart, by any white space."""
+    return int("".join(text.split()))
 
 
 def _digits(text: str) -> Fraction:
