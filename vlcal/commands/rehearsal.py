@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 import lightning
 import torch
@@ -92,15 +93,10 @@ def form(module: ReinforcementModule, prompts: Sequence[PromptBatch], console: C
     validation, module.sampling.validation = module.sampling.validation, module.sampling.training
     answered = _trainer().predict(module, DataLoader(list(prompts), batch_size=None))  # type: ignore[arg-type]
     module.sampling.validation = validation
-    found: list[Assessment] = [each["assessment"] for each in answered or []]  # type: ignore[call-overload,index]
-    parsed, cut, size = (
-        sum(int(count) for count in counts)
-        for counts in (
-            (one.responses.well_formed.sum() for one in found),
-            (one.rollouts.truncated.sum() for one in found),
-            (len(one) for one in found),
-        )
-    )
+    found = [each["assessment"] for each in cast("list[dict[str, Assessment]]", answered or [])]
+    size = sum(len(one) for one in found)
+    parsed = sum(int(one.responses.well_formed.sum()) for one in found)
+    cut = sum(int(one.rollouts.truncated.sum()) for one in found)
     console.print(
         f"form        {parsed} of {size} responses keep to the form, {cut} reached `max_new_tokens`", soft_wrap=True
     )
