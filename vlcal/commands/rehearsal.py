@@ -91,8 +91,12 @@ def form(module: ReinforcementModule, prompts: Sequence[PromptBatch], console: C
         console.print("form        not tried: --sample 8 loads the weights and counts the responses that keep to it")
         return []
     validation, module.sampling.validation = module.sampling.validation, module.sampling.training
-    answered = _trainer().predict(module, DataLoader(list(prompts), batch_size=None))  # type: ignore[arg-type]
-    module.sampling.validation = validation
+    try:
+        answered = _trainer().predict(module, DataLoader(list(prompts), batch_size=None))  # type: ignore[arg-type]
+    except torch.OutOfMemoryError as error:
+        return [f"change      memory: sampling ran out of it: {error}"]
+    finally:
+        module.sampling.validation = validation
     found = [each["assessment"] for each in cast("list[dict[str, Assessment]]", answered or [])]
     size = sum(len(one) for one in found)
     parsed = sum(int(one.responses.well_formed.sum()) for one in found)
