@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 import lightning
 import torch
@@ -90,17 +91,16 @@ def form(module: ReinforcementModule, prompts: Sequence[PromptBatch], console: C
         console.print("form        not tried: --sample 8 loads the weights and counts the responses that keep to it")
         return []
     validation, module.sampling.validation = module.sampling.validation, module.sampling.training
-    answered = _trainer().predict(module, DataLoader(list(prompts), batch_size=None))  # type: ignore[arg-type]
-    module.sampling.validation = validation
-    found: list[Assessment] = [each["assessment"] for each in answered or []]  # type: ignore[call-overload,index]
-    parsed, cut, size = (
-        sum(int(count) for count in counts)
-        for counts in (
-            (one.responses.well_formed.sum() for one in found),
-            (one.rollouts.truncated.sum() for one in found),
-            (len(one) for one in found),
-        )
-    )
+    try:
+        answered = _trainer().predict(module, DataLoader(list(prompts), batch_size=None))  # type: ignore[arg-type]
+    except torch.OutOfMemoryError as error:
+        return [f"change      memory: sampling ran out of it: {error}"]
+    finally:
+        module.sampling.validation = validation
+    found = [each["assessment"] for each in cast("list[dict[str, Assessment]]", answered or [])]
+    size = sum(len(one) for one in found)
+    parsed = sum(int(one.responses.well_formed.sum()) for one in found)
+    cut = sum(int(one.rollouts.truncated.sum()) for one in found)
     console.print(
         f"form        {parsed} of {size} responses keep to the form, {cut} reached `max_new_tokens`", soft_wrap=True
     )

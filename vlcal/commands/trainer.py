@@ -172,7 +172,8 @@ def check_trainer(settings: Namespace) -> None:
 
 def figures_table(logged: Mapping[str, Tensor]) -> tuple[Table, list[str]]:
     """What a validation logged, by name, and a line that names what could not be known, if anything could not."""
-    shown, unknown = Table("validation", box=None), []
+    unknown: list[str] = []
+    shown = Table("validation", box=None)
     shown.add_column("", justify="right")
     for name, value in sorted(logged.items()):
         if value.isnan():

@@ -68,7 +68,8 @@ class DemonstratedForm:
         """
         rng = torch.Generator().manual_seed(draw_seed(self.seed, "demonstration", name))
         visual, reasoning = torch.randint(len(self.grammar.levels), (2,), generator=rng).tolist()
-        parts, standing_in = {}, []
+        parts: dict[str, str] = {}
+        standing_in: list[str] = []
         for part in ("vision", "reasoning", "analysis"):
             cell = extras.get(self.columns.get(part, ""))
             parts[part] = "" if cell is None else str(cell).strip()
@@ -76,8 +77,10 @@ class DemonstratedForm:
                 parts[part] = _some_words(question, rng)
                 standing_in.append(part)
         text = self.grammar.render(
-            **parts,
+            vision=parts["vision"],
+            reasoning=parts["reasoning"],
             answer=target,
+            analysis=parts["analysis"],
             visual_level=self.grammar.levels[visual],
             reasoning_level=self.grammar.levels[reasoning],
         )

@@ -119,7 +119,8 @@ def start_from(adapted: PeftModel, folder: Path) -> None:
         UserError: If it was made for another model.
     """
     skeleton = any(weight.is_meta for weight in adapted.parameters())  # it takes names and shapes alone
-    with torch.device("meta") if skeleton else nullcontext():
+    place: AbstractContextManager[object] = torch.device("meta") if skeleton else nullcontext()
+    with place:
         adapted.add_adapter(START, copy.deepcopy(adapted.peft_config[LEARNED]))
     weights = load_peft_weights(str(folder), device="cpu")
     if skeleton:
