@@ -39,8 +39,8 @@ from vlcal.policy.engines.base import rollouts
 from vlcal.rewards import AccuracyReward
 from vlcal.text import Grammar
 from vlcal.training.chunks import ChunkedPrompts
-from vlcal.training.limits import Limits
 from vlcal.training.learner import Learner, Update
+from vlcal.training.limits import Limits
 from vlcal.training.optimization import Optimization
 from vlcal.training.pipeline import Pipeline
 from vlcal.training.reader import ResponseReader

@@ -26,7 +26,7 @@ class NonFiniteError(UserError):
     """Numbers of a pass are NaN or infinite. A training step that meets them is skipped; anything else ends."""
 
 
-class TooLittleMemory(UserError):
+class TooLittleMemoryError(UserError):
     """Memory ran out where nothing smaller can be done at once; what is left is to change a setting."""
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from tests.modules.marked import MarkedReader
 from vlcal.data.digits import DigitsDemonstrations
-from vlcal.errors import TooLittleMemory, UserError
+from vlcal.errors import TooLittleMemoryError, UserError
 from vlcal.modules import ReinforcementModule, SupervisedModule
 from vlcal.objectives import ExactReferenceKL, ExpectedScore
 from vlcal.policy import GroupEngine, LoRA, PolicySpec
@@ -83,7 +83,7 @@ class Gradients(lightning.Callback):
 
 @dataclass(frozen=True)
 class Taken:
-    """What a step did: gradients of its updates, what it logged, what it handed on, the layer, the bounds it ended with."""
+    """A step: gradients of its updates, what it logged and handed on, its first layer, the bounds it ended with."""
 
     gradients: list[Tensor]
     figures: dict[str, float]
@@ -184,14 +184,14 @@ def test_another_error_of_a_pass_is_passed_on() -> None:
 
 def test_a_rank_without_memory_ends_all_ranks(tmp_path: Path) -> None:
     def short() -> None:
-        raise TooLittleMemory("Memory ran out here.")
+        raise TooLittleMemoryError("Memory ran out here.")
 
     def rank(number: int, said: Any) -> None:
         torch.set_num_threads(1)
         dist.init_process_group("gloo", init_method=f"file://{tmp_path}/ranks", rank=number, world_size=2)
         try:
             on_every_rank(short if number else lambda: None)
-        except TooLittleMemory as error:
+        except TooLittleMemoryError as error:
             said.put((number, str(error)))
 
     context = multiprocessing.get_context("fork")

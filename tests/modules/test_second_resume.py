@@ -1,4 +1,4 @@
-"""A run that is interrupted again and again, wherever Lightning has its counters, takes the steps of one without a break."""
+"""A run that is interrupted again and again, wherever Lightning has its counters, takes the steps of a straight one."""
 
 from __future__ import annotations
 

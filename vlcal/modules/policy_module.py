@@ -192,7 +192,7 @@ class PolicyModule(lightning.LightningModule):
         other ranks need not know, since until the last loss nothing is exchanged.
 
         Raises:
-            TooLittleMemory: On all ranks, if a pass that cannot be cut does not fit on one.
+            TooLittleMemoryError: On all ranks, if a pass that cannot be cut does not fit on one.
             NonFiniteError: On all ranks, if a loss or the gradient is not finite; no weight has moved.
         """
         optimizer = self.optimizers()

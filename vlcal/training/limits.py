@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import torch
 
-from vlcal.errors import TooLittleMemory, one_line, out_of_memory
+from vlcal.errors import TooLittleMemoryError, one_line, out_of_memory
 from vlcal.policy import UNLIMITED, Continuations, EncodedPrompts, MicroBatch, Policy, RolloutEngine
 from vlcal.training.chunks import cut, joined
 from vlcal.types import Rollouts
@@ -61,7 +61,7 @@ class Limits:
             ahead: Drops what an attempt that failed has left behind, ahead of the next.
 
         Raises:
-            TooLittleMemory: If nothing smaller can be done at once.
+            TooLittleMemoryError: If nothing smaller can be done at once.
         """
         while True:
             try:
@@ -80,7 +80,7 @@ class Limits:
     def _fewer_tokens(self, completions: int, tokens: int, reason: str) -> None:
         before, self.tokens = self.tokens, min(self.tokens, tokens) // 2
         if completions == 1 or not self.tokens:
-            raise TooLittleMemory(
+            raise TooLittleMemoryError(
                 f"Memory ran out in a pass of {completions} completion and about {tokens} tokens ({reason}), which "
                 "cannot be cut. Use RecomputedActivations or QLoRA, lower `max_new_tokens`, or take smaller images; "
                 "`vlcal doctor` says what fits."
@@ -90,14 +90,14 @@ class Limits:
     def _fewer_prompts(self, prompts: int, reason: str) -> None:
         before, self.prompts = min(self.prompts, prompts), prompts // 2
         if not self.prompts:
-            raise TooLittleMemory(
+            raise TooLittleMemoryError(
                 f"Memory ran out with the completions of a single prompt ({reason}). Use QLoRA, lower "
                 "`max_new_tokens` or `group_size`, or take smaller images; `vlcal doctor` says what fits."
             )
         self._said("prompts at once", before, self.prompts, reason)
 
     def _give_up(self, reason: str) -> None:
-        raise TooLittleMemory(
+        raise TooLittleMemoryError(
             f"Memory ran out ({reason}). Lower `sampling.chunk_prompts`, or take smaller images; `vlcal doctor` says "
             "what fits."
         )
@@ -106,8 +106,8 @@ class Limits:
         self.halvings += 1
         had = "unlimited" if before == UNLIMITED else before
         logger.warning(
-            "Memory ran out, and `%s` is %s in place of %s for the rest of the run, which changes time and nothing that "
-            "is learned: %s",
+            "Memory ran out, and `%s` is %s in place of %s for the rest of the run, which changes time and "
+            "nothing that is learned: %s",
             bound,
             now,
             had,
@@ -142,7 +142,7 @@ class FewerPrompts(RolloutEngine):
         """Completions in prompt-major order.
 
         Raises:
-            TooLittleMemory: If those of a single prompt do not fit.
+            TooLittleMemoryError: If those of a single prompt do not fit.
         """
 
         def of(rows: list[int]) -> Rollouts:

@@ -84,7 +84,7 @@ class Pipeline:
 
         Raises:
             NonFiniteError: On all ranks, if a state, a log-probability or a reward is not finite on one.
-            TooLittleMemory: On all ranks, if what cannot be cut does not fit on one.
+            TooLittleMemoryError: On all ranks, if what cannot be cut does not fit on one.
         """
         bounds = limits or Limits()
         rollouts, responses, evidence = on_every_rank(lambda: self._measured(policy, prompts, plan, bounds))

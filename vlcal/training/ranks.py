@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from vlcal.errors import NonFiniteError, TooLittleMemory
+from vlcal.errors import NonFiniteError, TooLittleMemoryError
 from vlcal.record_rows import mapped, taken
 from vlcal.training.chunks import joined
 from vlcal.types import Assessment
@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 
 # What ends or skips a step on all ranks, the graver first, with what those say that did not meet it.
 PASSED_ON = {
-    TooLittleMemory: "The memory of another rank does not suffice.",
+    TooLittleMemoryError: "The memory of another rank does not suffice.",
     NonFiniteError: "Another rank met numbers that are not finite.",
 }
 
@@ -42,13 +42,13 @@ def on_every_rank(compute: Callable[[], Item]) -> Item:
     """What `compute` gives, once it has numbers on all ranks; a rank that failed alone would leave others waiting.
 
     Raises:
-        TooLittleMemory: On all ranks, if `compute` raised it on one.
+        TooLittleMemoryError: On all ranks, if `compute` raised it on one.
         NonFiniteError: Likewise.
     """
     computed, error = None, None
     try:
         computed = compute()
-    except (NonFiniteError, TooLittleMemory) as raised:
+    except (NonFiniteError, TooLittleMemoryError) as raised:
         error = raised
     failed = {type(one) for one in from_all(error)}
     for kind, elsewhere in PASSED_ON.items():
