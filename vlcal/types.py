@@ -1,8 +1,7 @@
-"""The frozen records of one step, in order of appearance.
+"""The frozen records of one step, in order of appearance; each checks its lengths when it is made.
 
 Letters: `P` prompts, `G` completions per prompt, `N = P * G` completions in prompt-major order (row `p * G + g`),
 `T` completion tokens, padded on the right. A mask is True where a token counts; an absent confidence is NaN, never 0.
-Every record checks its lengths when it is made.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ class Learner:
     def passes(self, experience: Experience, prompts: ChunkedPrompts, rows: list[int]) -> Passes:
         """The losses of all passes; over all ranks they add up to that of the whole, and so do the metrics of them.
 
-        They may be gone through again, in other passes once the limits have changed. A metric that is no part of a loss,
+        They may be gone through again, in other passes once limits have changed. A metric that is no part of a loss,
         such as the share of tokens that were clipped, is averaged alike.
 
         Args:
