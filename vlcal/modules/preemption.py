@@ -45,7 +45,7 @@ class EndSignals:
 
     def agree(self) -> bool:
         """Whether any rank was told to end; every rank must ask at the same point."""
-        told = set().union(*from_all(self._noted))
+        told = set[int]().union(*from_all(self._noted))
         if told and self.agreed is None:
             self.agreed = self._warning if self._warning in told else min(told)
         return self.agreed is not None

@@ -50,7 +50,7 @@ def on_every_rank(compute: Callable[[], Item]) -> Item:
         computed = compute()
     except (NonFiniteError, TooLittleMemoryError) as raised:
         error = raised
-    failed = {type(one) for one in from_all(error)}
+    failed = set(from_all(type(error)))
     for kind, elsewhere in PASSED_ON.items():
         if kind in failed:
             raise error if isinstance(error, kind) else kind(elsewhere)
