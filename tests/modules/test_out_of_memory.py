@@ -38,10 +38,10 @@ CUDA = "CUDA out of memory. Tried to allocate 2.00 GiB."
 
 
 class SmallCard(nn.Module):
-    """A layer in front of the language model that takes so many tokens at once and then runs out of memory.
+    """A layer of the language model that takes so many tokens at once and then runs out of memory.
 
     Args:
-        layer: The first layer of the language model.
+        layer: What it computes.
         tokens: That it takes forward, and backward half as many.
         error: What it raises.
     """
@@ -83,7 +83,7 @@ class Gradients(lightning.Callback):
 
 @dataclass(frozen=True)
 class Taken:
-    """A step: gradients of its updates, what it logged and handed on, its first layer, the bounds it ended with."""
+    """A step: gradients of its updates, what it logged and handed on, its card, the bounds it ended with."""
 
     gradients: list[Tensor]
     figures: dict[str, float]
@@ -101,10 +101,10 @@ def taken(fit: Fit, module: Any, batch: Any, tokens: int, error: type[RuntimeErr
             weight.add_(0.05 * torch.randn(weight.shape)) if "lora_B" in name else None
     assert module.policy.layout  # by a trial of its own
     layers = module.policy.backbone.base_model.language_model.layers
-    layers[0] = SmallCard(layers[0], tokens, error)
+    layers[1] = SmallCard(layers[1], tokens, error)  # the first one behind adapters, so that gradients pass it
     gradients = Gradients()
     steps = fit(module, [batch], callbacks=[gradients])
-    return Taken(gradients.kept, steps.figures[0], steps.outputs[0], layers[0], module.limits)
+    return Taken(gradients.kept, steps.figures[0], steps.outputs[0], layers[1], module.limits)
 
 
 def reinforcement(embedded: Path, grammar: Grammar, budget: int, dropout: float = 0.0) -> ReinforcementModule:
