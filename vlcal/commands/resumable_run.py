@@ -10,11 +10,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 
 from vlcal.callbacks.observer import tensorboards
-from vlcal.commands.loop_state import settle
-from vlcal.commands.preemption import EndSignals
+from vlcal.modules.loop_state import settle
+from vlcal.modules.preemption import EndSignals
 from vlcal.training.ranks import from_all
 
 ENDED_BY = 128  # plus the number of the signal, as a shell says it
@@ -108,7 +108,9 @@ class ResumableRun(Callback):
 
     def _requeue(self, trainer: Trainer) -> None:
         if self._last(trainer) is None:
-            rank_zero_warn("The run saved nothing, and is not queued again: give `trainer.callbacks` a ModelCheckpoint.")
+            rank_zero_warn(
+                "The run saved nothing, and is not queued again: give `trainer.callbacks` a ModelCheckpoint."
+            )
         else:
             self._signals.requeue()
 

@@ -9,7 +9,7 @@ import subprocess
 import threading
 from types import FrameType
 
-from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch import Trainer
 
 from vlcal.training.ranks import from_all
@@ -45,7 +45,7 @@ class EndSignals:
 
     def agree(self) -> bool:
         """Whether any rank was told to end; every rank must ask at the same point."""
-        told = set().union(*from_all(self._noted))
+        told = set[int]().union(*from_all(self._noted))
         if told and self.agreed is None:
             self.agreed = self._warning if self._warning in told else min(told)
         return self.agreed is not None
