@@ -14,7 +14,7 @@ demo: .venv/.ready  ## Teach a small model to know what it sees; writes runs/dem
 	.venv/bin/vlcal demo
 
 docs: .venv-docs/.ready  ## Build the documentation into site/, without a warning; search needs a server: python -m http.server -d site
-	.venv-docs/bin/mkdocs build
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build
 
 test: .venv/.ready  ## Linters, types, tests, on the versions of constraints.txt
 	.venv/bin/ruff check

@@ -12,7 +12,7 @@ SETTINGS=("${@:3}")
 
 # Look at the data and write a config; check both before anything is trained; train.
 vlcal init "$FOLDER" --model "$MODEL" --output experiment.yaml
-vlcal doctor --config experiment.yaml --memory 8 "${SETTINGS[@]}"
+vlcal doctor --config experiment.yaml --memory 8 --sample 8 "${SETTINGS[@]}"
 vlcal fit --config experiment.yaml "${SETTINGS[@]}"
 
 # How good are the confidences on the questions that were held out?

@@ -87,6 +87,16 @@ def demonstrate(run: Run, folder: Path, recipe: str, seed: int, prepare: Prepare
     return summary
 
 
+def finished(folder: Path, recipe: str, seed: int, from_scratch: bool) -> bool:
+    """Whether a folder holds a demonstration that came to its end, of this recipe, seed and kind of base."""
+    try:
+        summary = json.loads((folder / "summary.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    same = isinstance(summary, dict) and (summary.get("recipe"), summary.get("seed")) == (recipe, seed)
+    return same and (folder / "embedded").is_dir() == from_scratch
+
+
 def clear(folder: Path) -> None:
     """Remove an earlier demonstration.
 

@@ -490,3 +490,23 @@ def test_an_evaluation_is_logged_at_the_step_of_its_weights(small: list[str], fo
 
     log = EventAccumulator(str(folder / "tb")).Reload()
     assert [event.step for event in log.Scalars("val/calibration/accuracy")] == [0, 1]
+
+
+def test_a_validation_shows_the_figures_that_are_known_and_names_the_others(
+    small: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from vlcal.commands.trainer import figures_table
+
+    shown, unknown = figures_table({"val/ece": torch.tensor(0.125), "val/auroc": torch.tensor(torch.nan)})
+    assert shown.row_count == 1 and unknown == ["not known here: auroc"]
+
+    main(["validate", *small])
+    said = capsys.readouterr().out
+    assert re.search(r"val/calibration/accuracy +[01.]", said)
+    assert "DataLoader 0" not in said and " nan" not in said
+
+
+def test_a_validation_that_is_to_be_quiet_shows_nothing(small: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main(["validate", *small, "--verbose", "false"])
+
+    assert "val/calibration" not in capsys.readouterr().out

@@ -85,6 +85,77 @@ def test_a_config_with_any_value_makes_its_parts_or_is_refused(
     assert not Path("owned").exists()
 
 
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec="utf-8"), max_size=6)
+trees = st.recursive(
+    plain,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*BEST, "class_path", "init_args", "recipe", "x"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+YAML_PIECES = [
+    *("model", "data", "trainer", "recipe", "class_path", "init_args", "seed_everything", "vlcal.rewards.ZeroReward"),
+    *(
+        ": ",
+        ":",
+        "- ",
+        "\n",
+        "\n  ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "&a ",
+        "*a",
+        "<<: ",
+        "!!python/object:os.system ",
+        "!x ",
+        "|",
+        ">",
+    ),
+    *(
+        "'",
+        '"',
+        "#",
+        "%",
+        "@",
+        "---\n",
+        "...\n",
+        "\t",
+        "1",
+        "null",
+        "${x}",
+        "?",
+        "\ufeff",
+        "=",
+        "0x",
+        "2001-01-01",
+        "\0",
+    ),
+]
+
+
+@settings(max_examples=max(10, settings.default.max_examples // 4))
+@given(
+    content=st.lists(st.sampled_from(YAML_PIECES), max_size=25).map(lambda pieces: "".join(pieces).encode())
+    | st.binary(max_size=40)
+    | trees.map(lambda tree: yaml.safe_dump(tree).encode())
+)
+def test_a_file_of_any_yaml_or_none_is_refused_and_no_traceback(config: Path, content: bytes) -> None:
+    config.write_bytes(content)
+
+    for read in (lambda: Cli(["--config", str(config)], run=False), lambda: RunConfig(config).policy()):
+        try:
+            read()
+        except (ArgumentError, SystemExit):
+            continue
+        except Exception as error:
+            if not any(isinstance(cause, UserError) for cause in causes(error)):
+                raise
+    assert not Path("owned").exists()
+
+
 def test_null_where_a_number_belongs_is_refused_by_the_part(config: Path) -> None:
     write(config, ("model", "init_args", "sampling", "init_args", "training", "init_args", "max_new_tokens"), None)
 

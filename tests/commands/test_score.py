@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -150,6 +150,26 @@ def test_responses_without_a_confidence_count_as_wrong_and_unsure_unless_left_ou
     assert left_out["overall"]["accuracy"]["value"] == 1.0
     assert counted["counts"]["overall"]["unparsed"] == left_out["counts"]["overall"]["unparsed"] == 1
     assert counted["absent"] != left_out["absent"]
+
+
+@pytest.mark.parametrize(
+    ("absent", "label"),
+    [
+        ("wrong-and-unsure", "accuracy, wrong where no confidence is stated"),
+        ("leave-out", "accuracy, only where a confidence is stated"),
+    ],
+)
+def test_the_label_of_accuracy_says_how_absent_confidences_count(
+    write: Callable[..., Path], capsys: pytest.CaptureFixture[str], absent: Literal["wrong-and-unsure"], label: str
+) -> None:
+    some = [{"confidence": 0.5, "correct": 1, "dataset": "ab"[number % 2]} for number in range(7)]
+    some.append({"confidence": None, "correct": 1, "dataset": "b"})
+
+    score([write("a.jsonl", some)], format="markdown", draws=0, absent=absent)
+
+    said = capsys.readouterr().out
+    assert f"| {label} | " in said, "all responses"
+    assert f"| data set | responses | {label} | " in said, "by data set"
 
 
 def test_a_model_that_never_states_a_confidence_is_scored_too(

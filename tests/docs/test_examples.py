@@ -31,6 +31,7 @@ from tests.evaluation.outputs.inspect_logs import archive, sample
 from vlcal.cli import check_command, main
 from vlcal.commands.catalogue import LIGHTNING_COMMANDS, command_parser
 from vlcal.commands.trainer import Cli
+from vlcal.demo import BASE
 from vlcal.errors import UserError
 from vlcal.inference.run_config import RunConfig
 from vlcal.policy.folder import write_contract
@@ -86,14 +87,16 @@ def of(claims: Callable[[Example], bool]) -> pytest.MarkDecorator:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, embedded: Path) -> Path:
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with what the documents take for granted: configs, a config of one's own, a run."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     experiment = yaml.safe_load((ROOT / "configs" / "digits" / "best.yaml").read_text(encoding="utf-8"))
     experiment["data"]["init_args"].update(steps=1, batch_size=2, held_out=2)
     (tmp_path / "my_experiment.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")
     (tmp_path / "runs" / "demo").mkdir(parents=True)
-    (tmp_path / "runs" / "demo" / "warm").symlink_to(embedded)
+    (tmp_path / "warm_experiment.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")
+    (tmp_path / "warmup.yaml").write_text("recipe: warmup\n", encoding="utf-8")
+    (tmp_path / "runs" / "demo" / "warm").symlink_to(BASE)  # `doctor` counts responses in the form
     torch.save({"pytorch-lightning_version": "2.6.0", "state_dict": {}}, tmp_path / "run.ckpt")
     monkeypatch.chdir(tmp_path)
     return tmp_path

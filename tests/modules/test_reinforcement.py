@@ -400,6 +400,24 @@ def test_a_run_without_a_well_formed_response_for_some_batches_ends_in_one_line(
     assert module.global_step == 2  # nothing is learned from the third
 
 
+def test_a_run_shorter_than_the_patience_says_at_its_end_that_nothing_was_learned(
+    reinforcement: Module,
+    fit: Callable[..., object],
+    scenes: Scenes,
+    replay: Replay,
+    respond: Respond,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    prompts = scenes(1)
+    fit(reinforcement(replay(["no\nform", "at all"])), [prompts] * 2)
+    assert "No response of the 2 training batches was well-formed" in caplog.text
+    assert "--recipe warmup" in caplog.text
+
+    caplog.clear()
+    fit(reinforcement(replay(["at all", respond(prompts)[0]])), [prompts] * 2)
+    assert "nothing was learned" not in caplog.text
+
+
 def test_one_well_formed_response_among_many_lets_a_run_go_on(
     reinforcement: Module, fit: Callable[..., object], scenes: Scenes, replay: Replay, respond: Respond
 ) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlcal.text import SPAN_NAMES, Grammar, ParsedResponse, parse
-from vlcal.text.parse import visible
+from vlcal.text.parse import unclosed, visible
 
 GRAMMAR = Grammar()
 WHOLE = GRAMMAR.render("a 7 and a 2", "7 + 2 = 9", "9", "both clear", 7, 10)
@@ -233,3 +233,33 @@ def test_time_is_linear_in_the_length(unit: str) -> None:
     read(text)
     # Linear takes a few tenths of a second; quadratic would take hours.
     assert time.process_time() - start < 20.0
+
+
+@pytest.mark.parametrize("closing", ["}", " }", "</vision>", "</think>"])
+@pytest.mark.parametrize("opening", ["\\boxed{", "\\boxed{ ", "<think>"])
+def test_time_is_linear_in_the_depth(opening: str, closing: str) -> None:
+    seconds = []
+    for depth in (10_000, 40_000):
+        text = opening * depth + closing * depth
+        start = time.process_time()
+        read(text)
+        unclosed(text)
+        seconds.append(time.process_time() - start)
+
+    # Four times as deep takes four times as long; what is below half a second is noise. A copy of each box, or a look
+    # at all open tags for each that closes, takes 16 times.
+    assert seconds[1] < max(8 * seconds[0], 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("<think><vision></think>", ""),
+        ("<think><vision></vision>a", "<think><vision></vision>a"),
+        ("</think><vision>", "<vision>"),
+        ("<think><think></think>", "<think><think></think>"),
+        ("<think><vision><reasoning></vision>", "<think><vision><reasoning></vision>"),
+    ],
+)
+def test_what_is_left_open_starts_at_the_first_tag_without_an_end(text: str, left: str) -> None:
+    assert unclosed(text) == left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from vlcal.errors import UserError
 from vlcal.text import SPAN_NAMES, Grammar, parse
@@ -121,6 +123,42 @@ def test_bytes_of_a_replacement_character_that_was_written_are_its_own() -> None
 @given(data=st.data())
 def test_any_tokens_are_found(kind: str, data: st.DataObject) -> None:
     assert_sound(BUILT[kind], data.draw(st.lists(st.integers(0, len(BUILT[kind]) - 1), max_size=60)))
+
+
+def byte_tokens(kind: str, written: bytes) -> list[int]:
+    """A token for each byte."""
+    symbols = bytes_to_unicode() if kind == "byte-level BPE" else {byte: f"<0x{byte:02X}>" for byte in range(256)}
+    return [BUILT[kind].convert_tokens_to_ids(symbols[byte]) for byte in written]
+
+
+RUNS = {
+    "lone bytes": b"\x80",
+    "characters without an end": b"\xf0\x9f",
+    "replacement characters that were written": b"\xef\xbf\xbd",
+    "characters and lone bytes": b"\xc3\xa9\xc3",
+    "letters among broken bytes": b"A\xff",
+}
+
+
+@pytest.mark.parametrize("kind", ["byte-level BPE", "unigram"])
+@pytest.mark.parametrize("run", RUNS)
+def test_long_runs_of_broken_bytes_are_found_in_near_linear_time(kind: str, run: str) -> None:
+    tokenizer, seconds = BUILT[kind], []
+    for repeats in (300, 1200):
+        ids = [
+            *tokenizer.encode("<think>a 7 and 中", add_special_tokens=False),
+            *byte_tokens(kind, RUNS[run] * repeats),
+            *tokenizer.encode("<answer>9 and é 🙂</answer>", add_special_tokens=False),
+        ]
+        start = time.process_time()
+        _, offsets = token_offsets(tokenizer, ids)
+        seconds.append(time.process_time() - start)
+        assert_sound(tokenizer, ids)
+        assert len(offsets) == len(ids)
+        assert all(end - begin <= 8 for begin, end in offsets), "a mask holds what a token has no part in"
+
+    # Four times as long takes 4 times as long, and took 16 times before; what is below a tenth of a second is noise.
+    assert seconds[1] < max(8 * seconds[0], 0.1)
 
 
 @given(levels=levels, text=texts, instructions=st.none() | st.text(max_size=5))

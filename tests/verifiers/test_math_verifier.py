@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ from collections.abc import Sequence
 import pytest
 
 from vlcal.verifiers import MathVerifier, NumericVerifier, RelaxedVerifier, Verifier, verdicts
+from vlcal.verifiers.algebra import algebra_pool
 
 
 def judged(verifier: MathVerifier, pairs: Sequence[tuple[str | None, str]]) -> list[float]:
@@ -83,6 +86,40 @@ def test_an_answer_that_never_ends_costs_its_time_once_and_not_that_of_the_other
     start = time.perf_counter()
     assert judged(verifier, [*honest, *endless]) == [1.0] * 20 + [0.0] * 2
     assert time.perf_counter() - start < 1.0, "what was compared once is remembered"
+
+
+def test_answers_that_never_end_share_their_wait_and_leave_nothing_to_be_started_again() -> None:
+    verifier = MathVerifier(timeout=6.0)
+    assert judged(verifier, [(r"\sqrt{5}+1", "7")]) == [0.0]
+    endless = [(f"{base}^{{9^{{9^{{9^9}}}}}}", "5") for base in range(2, 18)]
+    start = time.perf_counter()
+
+    assert judged(verifier, [*endless, (r"\sqrt{16}+1", "5")]) == [0.0] * 16 + [1.0]
+
+    # One after the other they take 96 s; so does a child for each, started again, on two cores.
+    assert time.perf_counter() - start < 36.0
+    assert algebra_pool(6.0, os.getpid()).starts == 1
+
+
+def test_an_answer_of_many_values_that_never_end_costs_one_limit() -> None:
+    values = ", ".join(f"{base}^{{9^{{9^{{9^9}}}}}}" for base in range(2, 12))
+    start = time.perf_counter()
+
+    assert MathVerifier(timeout=3.0)(rf"\{{{values}\}}", r"\{1, 2, 3, 4, 5, 6, 7, 8, 9, 10\}") == 0.0
+
+    assert time.perf_counter() - start < 15.0, "ten limits are 30 s"
+
+
+def test_a_child_that_somebody_ends_is_started_again() -> None:
+    verifier = MathVerifier(timeout=31.0)
+    assert verifier(r"\sqrt{4}+1", "3") == 1.0
+    ended = algebra_pool(31.0, os.getpid()).child
+    assert ended is not None
+
+    os.kill(ended, signal.SIGKILL)
+
+    assert verifier(r"\sqrt{9}+1", "4") == 1.0
+    assert algebra_pool(31.0, os.getpid()).starts == 2
 
 
 def test_the_verdicts_of_a_batch_are_those_of_its_pairs_in_their_order(verifier: MathVerifier) -> None:

@@ -12,12 +12,13 @@ import numpy as np
 import yaml
 
 from vlcal.errors import UserError, one_line
-from vlcal.evaluation.metrics import METRICS
+from vlcal.evaluation.metrics import WrongAndUnsure
 from vlcal.evaluation.metrics.table import metric_estimates
 from vlcal.evaluation.outputs import DeclaredScale, Outputs, Request, read_outputs
 from vlcal.evaluation.outputs.shares import prediction_files
 from vlcal.evaluation.report.content import Cell, Table, count, estimate_cell
 from vlcal.evaluation.report.renderings import markdown_table
+from vlcal.evaluation.report.tables import metric_label
 from vlcal.files import write_whole
 from vlcal.text import Grammar
 from vlcal.version import VERSION
@@ -131,8 +132,13 @@ def _figures(outputs: Outputs) -> str:
     """A table of metrics with 95 % intervals from draws of the questions."""
     kinds = list(outputs.confidence)
     found = {kind: metric_estimates(outputs.judged(kind), SHOWN) for kind in kinds}
+    unparsed = any(np.isnan(stated).any() for stated in outputs.confidence.values())
     rows = tuple(
-        (Cell(METRICS[name].label), *(estimate_cell(found[kind][name], name) for kind in kinds)) for name in SHOWN
+        (
+            Cell(metric_label(name, WrongAndUnsure(), unparsed)),
+            *(estimate_cell(found[kind][name], name) for kind in kinds),
+        )
+        for name in SHOWN
     )
     written = datetime.fromtimestamp(outputs.path.stat().st_mtime, UTC).date().isoformat()
     note = (

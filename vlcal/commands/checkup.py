@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from vlcal.commands.rehearsal import GIB, form, measure
 from vlcal.commands.trainer import Cli
 from vlcal.data import ImageSize
 from vlcal.errors import UserError
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from vlcal.training.optimization import Optimization
     from vlcal.types import PromptBatch
 
-GIB = 2**30
 MEASURED = 8  # the longest prompts, whose length the processor gives
 NAMED = 5  # prompts that a finding names
+ASKED = 8  # prompts that the model answers on a GPU
 PROBE = 1 << 16  # size of the weight whose optimizer state is measured
 CHUNK = "model.init_args.sampling.init_args.chunk_prompts"
 
@@ -60,6 +61,8 @@ def check(args: list[str]) -> None:
         chunks = f"{work.chunk} of {work.prompts} prompts a step; most that fit: `{CHUNK}: {most}`"
         console.print(f"at once     {chunks}", soft_wrap=True)
         findings += [*_too_long(ruler, lengths, work, skeleton), *_too_large(taken, card, most)]
+        if not findings:
+            findings += form(module, survey.first(cli.asked), console)
         if not findings:
             # Two chunks, so that what the first one leaves behind would show in the second.
             findings += measure(module, lengths[0][1], min(work.prompts, 2 * work.chunk), console)
@@ -102,22 +105,6 @@ def conversation(
     return findings
 
 
-def measure(module: ReinforcementModule, longest: PromptBatch, prompts: int, console: Console) -> list[str]:
-    """Measure the GPU memory of a real step on the longest prompt; a finding where it does not suffice."""
-    if not torch.cuda.is_available():
-        console.print("measured    nothing: there is no GPU here, and the memory above is an estimate")
-        return []
-    from vlcal.commands.rehearsal import rehearse
-
-    try:
-        rehearse(module, longest, prompts)
-    except torch.OutOfMemoryError as error:
-        return [f"change      memory: a real step ran out of it: {error}"]
-    held = torch.cuda.max_memory_reserved()
-    console.print(f"measured    {held / GIB:.1f} GiB at the peak of a real step, without the CUDA context")
-    return []
-
-
 class Prepared(Cli):
     """What `vlcal fit` would build from the same arguments, without the run."""
 
@@ -128,6 +115,7 @@ class Prepared(Cli):
         """Add the argument of this command alone."""
         super().add_arguments_to_parser(parser)
         parser.add_argument("--memory", type=float | None, default=None, help="Memory of the card in GB; 16 for 16 GB.")
+        parser.add_argument("--sample", type=int | None, default=None, help="Prompts that the model answers.")
 
     def card(self) -> int:
         """Bytes of the GPU.
@@ -140,6 +128,14 @@ class Prepared(Cli):
         if not torch.cuda.is_available():
             raise UserError("`--memory` must be the memory of the card in GB, since there is no GPU here to ask.")
         return torch.cuda.mem_get_info()[1]
+
+    @property
+    def asked(self) -> int:
+        """Prompts that the model answers, for which its weights are loaded; left out, some where there is a GPU."""
+        asked: int | None = self.config["sample"]
+        if asked is not None and asked < 0:
+            raise UserError(f"`--sample` must be 0 or more prompts; got {asked}.")
+        return asked if asked is not None else ASKED * torch.cuda.is_available()
 
 
 class PromptSurvey:
@@ -178,6 +174,15 @@ class PromptSurvey:
                 self.prompts += len(batch)
                 self.batch_size = max(self.batch_size, len(batch))
                 yield batch
+
+    def first(self, count: int) -> list[PromptBatch]:
+        """The first prompts to learn from, so many at most."""
+        found: list[PromptBatch] = []
+        for batch in self.loaders[0] if count else ():
+            found.append(batch.select([*range(min(len(batch), count))]))
+            if not (count := count - len(found[-1])):
+                break
+        return found
 
     def findings(self) -> list[str]:
         """The errors, as findings."""

@@ -17,7 +17,7 @@ from vlcal.files import write_whole
 if TYPE_CHECKING:
     from vlcal.data.inspection import Inspection
 
-RECIPE = "consumer"
+RECIPES = ("consumer", "warmup")
 STEPS, MOST_EPOCHS = 200, 10  # so many steps a small table is repeated for, and so often at most
 JUDGED, MOST_SHARE, LEAST_SHARE = 500, 0.2, 0.02  # questions to hold out; as a share of the table at most and at least
 MEASURED = 256  # prompts whose length is taken
@@ -32,6 +32,8 @@ def init(
     question: str | None = None,
     answer: str | None = None,
     images: str | None = None,
+    recipe: str = "consumer",
+    adapter: Path | None = None,
 ) -> None:
     """Look at a folder or file of questions about images, write a config for it, and say what was assumed.
 
@@ -44,9 +46,12 @@ def init(
         question: Column with the question, where its name is unusual.
         answer: Column with the right answer, where its name is unusual.
         images: Column with the image or images, where its name is unusual.
+        recipe: What the config trains: consumer, calibrated confidences; warmup, the form of a response, for a model
+            that does not keep to it.
+        adapter: Folder of an adapter to go on from, such as runs/warmup/adapter.
 
     Raises:
-        UserError: If the table cannot be read, or the config is there already.
+        UserError: If the table or the adapter cannot be read, or the config is there already.
     """
     from rich.console import Console
 
@@ -54,11 +59,45 @@ def init(
 
     if output.exists():
         raise UserError(f"`output` must be new; {output} is there already. Name another one, or remove it.")
+    if recipe not in RECIPES:
+        raise UserError(f"`recipe` must be one of {', '.join(RECIPES)}; got {recipe!r}.")
+    if adapter is not None and not (adapter / "adapter_config.json").is_file():
+        raise UserError(f"`adapter` must be the folder of an adapter; {adapter} has no adapter_config.json.")
     named = {"question": question, "answer": answer, "images": images}
     tables = [inspect_table(table, named) for table in find_tables(path) if table is not None]
-    experiment = Experiment(output, tables, model)
+    experiment = Experiment(output, tables, Start(recipe, model, adapter))
     write_whole(output, experiment.text)
     Console(soft_wrap=True, highlight=False).out("\n".join(experiment.findings), highlight=False)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What an experiment starts from.
+
+    Args:
+        recipe: Everything that it does not say itself.
+        model: Checkpoint to train; None for that of the recipe.
+        adapter: Folder of an adapter to go on from; None for a fresh one.
+    """
+
+    recipe: str
+    model: str | None
+    adapter: Path | None
+
+    @property
+    def warms_up(self) -> bool:
+        """Whether the form of a response is taught, and no confidence."""
+        return self.recipe == "warmup"
+
+    @property
+    def policy(self) -> Iterator[str]:
+        """The settings of the policy, as lines of YAML."""
+        if self.model is not None or self.adapter is not None:
+            yield from ("policy:", "  init_args:")
+        if self.model is not None:
+            yield f"    path: {_flow(self.model)}"
+        if self.adapter is not None:
+            yield f"    adaptation: {{init_args: {{adapter: {_flow(str(self.adapter))}}}}}"
 
 
 @dataclass(frozen=True)
@@ -68,17 +107,20 @@ class Experiment:
     Args:
         path: Where it is written.
         tables: The one to learn from, and the one to be judged on where there are two.
-        model: Checkpoint to train; None for that of the recipe.
+        start: What it starts from.
     """
 
     path: Path
     tables: list[Inspection]
-    model: str | None
+    start: Start
 
     @property
     def text(self) -> str:
         """The file."""
-        lines = [*(f"# {line}" for line in self.findings), f"recipe: {RECIPE} # everything that is not said below"]
+        lines = [
+            *(f"# {line}" for line in self.findings),
+            f"recipe: {self.start.recipe} # everything that is not said below",
+        ]
         lines += ["trainer:", f"  default_root_dir: {_flow(str(self.run))}", f"  max_epochs: {self.epochs}"]
         lines += [*self._model(), "data:", "  init_args:", *(f"    {line}" for line in self._data())]
         return "\n".join(lines) + "\n"
@@ -97,10 +139,12 @@ class Experiment:
     def epochs(self) -> int:
         """How often the rows are learned from."""
         from vlcal.inference.run_config import RunConfig
-        from vlcal.recipe import RECIPES
+        from vlcal.recipe import RECIPES as FOLDER
 
         learned = len(self.tables[0].questions) * (1 - self.share if len(self.tables) == 1 else 1)
-        steps = math.ceil(learned / int(RunConfig(RECIPES / f"{RECIPE}.yaml").part("data.init_args.batch_size")))
+        steps = math.ceil(
+            learned / int(RunConfig(FOLDER / f"{self.start.recipe}.yaml").part("data.init_args.batch_size"))
+        )
         return max(1, min(MOST_EPOCHS, STEPS // steps))
 
     @cached_property
@@ -112,8 +156,16 @@ class Experiment:
             seen.append(
                 f"Assumed {self.share:.0%} of them are held out for validation, drawn by {by or 'the question'}."
             )
-        if self.model is not None:
-            seen.append(_prompt_lengths(self.tables[0], self.model))
+        if self.start.model is not None:
+            seen.append(_prompt_lengths(self.tables[0], self.start.model))
+        if self.start.warms_up:
+            told = ", ".join(self._told) or "none: words of the question stand in for what is seen and concluded"
+            return [
+                *seen,
+                f"Assumed columns with what is seen, concluded and doubted: {told}.",
+                f"Train   vlcal fit --config {self.path}",
+                f"Then    vlcal init {self.tables[0].path} --output NEW.yaml --adapter {self.run}/adapter",
+            ]
         return [
             *seen,
             f"Check   vlcal doctor --config {self.path} --memory 8",
@@ -121,20 +173,25 @@ class Experiment:
             f"Ask     vlcal ask IMAGE QUESTION --model {self.run} --risk 0.1 --validation {self.run}/validation.jsonl",
         ]
 
+    @property
+    def _told(self) -> list[str]:
+        """The columns of the table with what a response is to say beside the answer."""
+        present = self.tables[0].questions.table[0]
+        return [part for part in ("vision", "reasoning", "analysis") if part in present]
+
     def _model(self) -> Iterator[str]:
-        """The checkpoint, and the verifier where the rule of the answers brings none."""
+        """Checkpoint and adapter, and the verifier where the rule of the answers brings none."""
+        lines = [*self.start.policy]
         verifier = self.tables[0].answers.verifier
-        if self.model is None and verifier is None:
-            return
-        yield from ("model:", "  init_args:")
-        if self.model is not None:
-            yield from ("    policy:", "      init_args:", f"        path: {_flow(self.model)}")
-        if verifier is not None:
-            yield from ("    pipeline:", "      init_args:", "        reader:", "          init_args:")
-            yield f"            verifier: {{class_path: vlcal.verifiers.{verifier.__name__}}}"
+        if verifier is not None and not self.start.warms_up:
+            lines += ["pipeline:", "  init_args:", "    reader:", "      init_args:"]
+            lines += [f"        verifier: {{class_path: vlcal.verifiers.{verifier.__name__}}}"]
+        yield from ("model:", "  init_args:", *(f"    {line}" for line in lines)) if lines else ()
 
     def _data(self) -> Iterator[str]:
-        """The sources: two tables, or two sides of one."""
+        """The sources: two tables, or two sides of one; columns to imitate where the form is taught."""
+        if self.start.warms_up and self._told:
+            yield f"form: {_flow({part: part for part in self._told})}"
         if len(self.tables) == 2:
             for side, table in zip(("train", "validation"), self.tables, strict=True):
                 yield f"{side}: {_flow(_source(table))}"
@@ -171,12 +228,21 @@ def _seen(table: Inspection) -> Iterator[str]:
     smallest, largest = (choose(table.sizes, key=math.prod, default=(0, 0)) for choose in (min, max))
     yield (
         f"Seen    {table.path}: {len(questions)} rows, {len(set(questions.texts))} different questions, "
-        f"{len(table.sizes)} images of {smallest[0]} x {smallest[1]} to {largest[0]} x {largest[1]} pixels."
+        f"{len(table.sizes)} images of {_span(smallest, largest)} pixels."
     )
     if questions.left_out:
         yield f"Seen    {len(questions.left_out)} rows cannot be used, the first: {questions.left_out[0]}"
     named = ", ".join(columns.names)
     yield f"Assumed columns {named}; every answer is {table.answers.kind}."
+
+
+def _span(smallest: tuple[int, ...], largest: tuple[int, ...]) -> str:
+    """Width and height, or the range of both.
+
+    >>> _span((96, 32), (96, 32)), _span((96, 32), (640, 480))
+    ('96 x 32', '96 x 32 to 640 x 480')
+    """
+    return " to ".join(dict.fromkeys(" x ".join(map(str, size)) for size in (smallest, largest)))
 
 
 def _prompt_lengths(table: Inspection, model: str) -> str:

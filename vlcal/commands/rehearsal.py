@@ -1,4 +1,4 @@
-"""One real step at its largest, for `vlcal doctor` on a GPU."""
+"""What `vlcal doctor` tries with the weights: some responses, and on a GPU one real step at its largest."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from dataclasses import replace
 
 import lightning
 import torch
+from rich.console import Console
 from torch.utils.data import DataLoader
 
 from vlcal.errors import UserError
 from vlcal.modules import ReinforcementModule
+from vlcal.modules.reinforcement import WAYS_TO_THE_FORM
 from vlcal.policy import EncodedPrompts, Policy, RolloutEngine, TransformersEngine
 from vlcal.policy.engines.base import rollouts
-from vlcal.types import PromptBatch, Rollouts
+from vlcal.types import Assessment, PromptBatch, Rollouts
+
+GIB = 2**30
+SHOWN = 80  # characters of a response that is not in the form
 
 
 class LongestCompletions(RolloutEngine):
@@ -56,7 +61,60 @@ def rehearse(module: ReinforcementModule, longest: PromptBatch, prompts: int) ->
     module.sampling.training = LongestCompletions(engine)
     names = tuple(f"{longest.ids[0]} {number}" for number in range(prompts))
     batch = replace(longest.select([0] * prompts), ids=names)
-    trainer = lightning.Trainer(
+    _trainer().fit(module, DataLoader([batch], batch_size=None))  # type: ignore[arg-type]
+
+
+def measure(module: ReinforcementModule, longest: PromptBatch, prompts: int, console: Console) -> list[str]:
+    """Measure the GPU memory of a real step on the longest prompt; a finding where it does not suffice."""
+    if not torch.cuda.is_available():
+        console.print("measured    nothing: there is no GPU here, and the memory above is an estimate")
+        return []
+    try:
+        rehearse(module, longest, prompts)
+    except torch.OutOfMemoryError as error:
+        return [f"change      memory: a real step ran out of it: {error}"]
+    held = torch.cuda.max_memory_reserved()
+    console.print(f"measured    {held / GIB:.1f} GiB at the peak of a real step, without the CUDA context")
+    return []
+
+
+def form(module: ReinforcementModule, prompts: Sequence[PromptBatch], console: Console) -> list[str]:
+    """Have the model answer some prompts as in training; a finding where no response keeps to the form.
+
+    Args:
+        module: Whose policy answers, once for each prompt.
+        prompts: None where no weights are to be loaded.
+        console: Where the share of well-formed responses is said.
+    """
+    if not prompts:
+        console.print("form        not tried: --sample 8 loads the weights and counts the responses that keep to it")
+        return []
+    validation, module.sampling.validation = module.sampling.validation, module.sampling.training
+    answered = _trainer().predict(module, DataLoader(list(prompts), batch_size=None))  # type: ignore[arg-type]
+    module.sampling.validation = validation
+    found: list[Assessment] = [each["assessment"] for each in answered or []]  # type: ignore[call-overload,index]
+    parsed, cut, size = (
+        sum(int(count) for count in counts)
+        for counts in (
+            (one.responses.well_formed.sum() for one in found),
+            (one.rollouts.truncated.sum() for one in found),
+            (len(one) for one in found),
+        )
+    )
+    console.print(
+        f"form        {parsed} of {size} responses keep to the form, {cut} reached `max_new_tokens`", soft_wrap=True
+    )
+    if parsed:
+        return []
+    text = found[0].rollouts.texts[0]
+    return [
+        f"change      form: none of {size} responses keeps to the form, so that nothing could be learned; the first "
+        f"starts {text[:SHOWN]!r}. {WAYS_TO_THE_FORM}"
+    ]
+
+
+def _trainer() -> lightning.Trainer:
+    return lightning.Trainer(
         devices=1,
         max_steps=1,
         max_epochs=1,
@@ -65,4 +123,3 @@ def rehearse(module: ReinforcementModule, longest: PromptBatch, prompts: int) ->
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module, DataLoader([batch], batch_size=None))  # type: ignore[arg-type]

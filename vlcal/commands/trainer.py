@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
@@ -14,6 +15,9 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
 from yaml import YAMLError
 
 import vlcal.modules  # noqa: F401 - so that `--model` knows them by their short names
@@ -78,6 +82,17 @@ class Cli(LightningCLI):
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         if self.subcommand == "predict" and not any(isinstance(one, PredictionWriter) for one in callbacks):
             callbacks.append(PredictionWriter(Path(self.trainer.default_root_dir) / f"{PREDICTIONS}.jsonl"))
+
+    def before_validate(self) -> None:
+        """Keep Lightning's table back, in which half of the rows are NaN where only answers can be judged."""
+        self._tells = self.config_init.validate.verbose
+        self.config_init.validate.verbose = False
+
+    def after_validate(self) -> None:
+        """Show the figures that are known."""
+        if self._tells and self.trainer.is_global_zero:
+            known, unknown = figures_table(self.trainer.callback_metrics)
+            Console().print(known, *unknown)
 
     def instantiate_classes(self) -> None:
         """Make every part; jsonargparse lets null pass for any type, and a number for the settings of a dataclass.
@@ -153,6 +168,18 @@ def check_trainer(settings: Namespace) -> None:
             f"`trainer.gradient_clip_val` must be left out; got {settings.gradient_clip_val}. The largest norm of the "
             "gradient is set by `model.optimization.clip`."
         )
+
+
+def figures_table(logged: Mapping[str, Tensor]) -> tuple[Table, list[str]]:
+    """What a validation logged, by name, and a line that names what could not be known, if anything could not."""
+    shown, unknown = Table("validation", box=None), []
+    shown.add_column("", justify="right")
+    for name, value in sorted(logged.items()):
+        if value.isnan():
+            unknown.append(name.rpartition("/")[2])
+        else:
+            shown.add_row(name, f"{float(value):.3f}" if float(value) % 1 else f"{float(value):.0f}")
+    return shown, [f"not known here: {', '.join(unknown)}"] if unknown else []
 
 
 def _unreadable(args: list[str] | None) -> str:

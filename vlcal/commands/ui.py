@@ -33,16 +33,12 @@ def ui(
     Raises:
         UserError: If a library is missing, the address cannot be had, or the folder holds no model.
     """
-    try:
-        import uvicorn
+    check_page(host, port)
+    import uvicorn
 
-        from vlcal.ui.server import ModelServer
-    except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn"):
-            raise
-        raise UserError(f"`vlcal ui` needs {error.name}; install it with: pip install 'vlcal[ui]'") from error
     from vlcal.demo import BASE
     from vlcal.inference import load
+    from vlcal.ui.server import ModelServer
 
     with _listening(host, port) as listener:
         server = ModelServer(load(model or BASE, config, checkpoint), str(model or SHIPPED), _hosts(host))
@@ -50,6 +46,20 @@ def ui(
         sys.stdout.write(f"The page is at http://{host}:{listener.getsockname()[1]}; Ctrl-C ends it.\n")
         sys.stdout.flush()
         uvicorn.Server(settings).run(sockets=[listener])
+
+
+def check_page(host: str = "127.0.0.1", port: int = 8765) -> None:
+    """Refuse a page that cannot be served, before anything is loaded or trained for it.
+
+    Raises:
+        UserError: If a library is missing, or the address cannot be had.
+    """
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise UserError(f"`vlcal ui` needs {error.name}; install it with: pip install 'vlcal[ui]'") from error
+    _listening(host, port).close()
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -3,6 +3,7 @@
 from vlcal.data.bad_rows import BadRows, RefuseBadRows, SkipBadRows
 from vlcal.data.benchmarks import SUITES, Benchmark, BenchmarkSuite
 from vlcal.data.datamodule import VisionQuestions
+from vlcal.data.demonstrations import DemonstratedForm, Demonstrations
 from vlcal.data.images import ImageSize
 from vlcal.data.records import Columns
 from vlcal.data.rules import (
@@ -31,6 +32,8 @@ __all__ = [
     "ByText",
     "Columns",
     "Csv",
+    "DemonstratedForm",
+    "Demonstrations",
     "FirstThatReads",
     "HeldOut",
     "Hub",

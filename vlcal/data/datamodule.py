@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -29,29 +31,34 @@ class Judge(Protocol):
         """Has the verifier of the run."""
 
 
-def prompt_loader(
-    questions: Dataset[Record], order: Sampler[int], batch_size: int, workers: int, image_size: ImageSize
+def loader(
+    rows: Dataset[Record],
+    order: Sampler[int],
+    batch_size: int,
+    workers: int,
+    collate: Callable[[Sequence[Record]], Any],
 ) -> DataLoader[Any]:
-    """Batches of prompts, their images decoded by the workers."""
-    return DataLoader(
-        questions,
-        batch_size=batch_size,
-        sampler=order,
-        collate_fn=partial(prompts_of, size=image_size),
-        num_workers=workers,
-    )
+    """Batches of rows, their images decoded by the workers."""
+    return DataLoader(rows, batch_size=batch_size, sampler=order, collate_fn=collate, num_workers=workers)
 
 
-def checked_loading(batch_size: int, workers: int) -> None:
-    """Refuse sizes that no loader takes.
+def loading_workers(batch_size: int, workers: int) -> int:
+    """The processes that decode images: as many as are asked for, and no more than this machine has processors.
+
+    Args:
+        batch_size: Prompts a step.
+        workers: As asked for.
 
     Raises:
-        UserError: If there are any.
+        UserError: If no loader takes them.
     """
     if batch_size < 1:
         raise UserError(f"`batch_size` must be at least 1; got {batch_size}.")
     if workers < 0:
         raise UserError(f"`workers` must be 0 or more processes; got {workers}.")
+    # More of them would wait for each other, and torch warns of them.
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(workers, processors)
 
 
 def run_check(data: lightning.LightningDataModule, image_size: ImageSize) -> RunCheck:
@@ -69,7 +76,7 @@ class VisionQuestions(lightning.LightningDataModule):
         train: What to learn from.
         validation: What to validate, test and predict on.
         batch_size: Prompts a step.
-        workers: Processes that decode images; 0 decodes in the main one.
+        workers: Processes that decode images, at most one for each processor; 0 decodes in the main one.
         seed: Of the order of the training rows.
         image_size: Bounds on the pixels of an image.
         bad_rows: What happens to rows that are not what they should be.
@@ -87,10 +94,9 @@ class VisionQuestions(lightning.LightningDataModule):
         bad_rows: BadRows = RefuseBadRows(),
     ) -> None:
         super().__init__()
-        checked_loading(batch_size, workers)
         self.sources = {"train": train, "validation": validation}
         self.batch_size = batch_size
-        self.workers = workers
+        self.workers = loading_workers(batch_size, workers)
         self.seed = seed
         self.image_size = image_size
         self.bad_rows = bad_rows
@@ -113,15 +119,22 @@ class VisionQuestions(lightning.LightningDataModule):
         if source is None:
             raise UserError(f"`{name}` must be a source of questions for this command; got none.")
         if name not in self._read:
-            self._read[name] = source.questions(self.bad_rows, run_check(self, self.image_size))
+            self._read[name] = source.questions(self.bad_rows, self.check())
         return self._read[name]
+
+    def check(self) -> RunCheck:
+        """What the run asks of every row."""
+        return run_check(self, self.image_size)
+
+    def collate(self) -> Callable[[Sequence[Record]], Any]:
+        """Makes a batch of rows, in whichever process."""
+        return partial(prompts_of, size=self.image_size)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """The training rows in an order drawn from seed and epoch."""
         found = self.questions("train")
         order = SeededOrder(len(found), self.seed)
-        collate = partial(prompts_of, size=self.image_size)
-        return resumable_loader(found, order, self.batch_size, collate, self.workers)
+        return resumable_loader(found, order, self.batch_size, self.collate(), self.workers)
 
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """The validation rows in the order of the table; no loader where a training run has none."""
@@ -143,4 +156,4 @@ class VisionQuestions(lightning.LightningDataModule):
 
     def _judged(self) -> DataLoader[Any]:
         found = self.questions("validation")
-        return prompt_loader(found, SequentialSampler(found), self.batch_size, self.workers, self.image_size)
+        return loader(found, SequentialSampler(found), self.batch_size, self.workers, self.collate())

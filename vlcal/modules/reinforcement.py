@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +27,13 @@ from vlcal.training.ranks import added, of_all_ranks
 from vlcal.training.reader import ResponseReader
 from vlcal.training.sampling import Sampling
 from vlcal.types import Assessment, PolicyUpdate, PromptBatch
+
+logger = logging.getLogger(__name__)
+
+WAYS_TO_THE_FORM = (
+    "Raise `max_new_tokens` where they are cut, change `instructions` of the grammar or `template` of the policy, or "
+    "teach the form on your own data first: `vlcal init DATA --recipe warmup` (docs/guide/own_data.md)."
+)
 
 
 class ReinforcementModule(PolicyModule):
@@ -67,6 +75,7 @@ class ReinforcementModule(PolicyModule):
         self.calibration = CalibrationMetrics()
         self.malformed_patience = malformed_patience
         self._malformed = 0  # batches in a row
+        self._batches = 0  # of this run
         self._attached = False
 
     @property
@@ -122,6 +131,15 @@ class ReinforcementModule(PolicyModule):
         self._log_counterfactual(counterfactual)
         return {"assessment": own, "experience": experience, "seconds": self.pipeline.clock.take()}
 
+    def on_train_end(self) -> None:
+        """Say of a run that is shorter than the patience that nothing could be learned."""
+        if self._malformed == self._batches > 0 and self.trainer.is_global_zero:
+            logger.warning(
+                "No response of the %d training batches was well-formed: nothing was learned. %s",
+                self._batches,
+                WAYS_TO_THE_FORM,
+            )
+
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Assessment]:
         """The assessment of the completions of a batch; no part remembers anything of it."""
         self.pipeline.clock.take()  # of the validation batch before, which no step of training shall count
@@ -162,14 +180,14 @@ class ReinforcementModule(PolicyModule):
     def _refuse_malformed(self, assessment: Assessment) -> None:
         """Stop a run whose responses no longer parse, or never did."""
         said, rollouts = assessment.responses, assessment.rollouts
+        self._batches += 1
         self._malformed = 0 if said.well_formed.any() else self._malformed + 1
         if self._malformed >= self.malformed_patience:
             raise UserError(
                 f"`malformed_patience` is {self.malformed_patience}, and as many training batches in a row had no "
                 f"well-formed response. Of the last, {rollouts.truncated.float().mean():.0%} reached `max_new_tokens`; "
                 f"its prompts open {self.policy.opening!r}, and its first response starts {rollouts.texts[0][:80]!r}. "
-                "Warm up with SupervisedModule, change `template` of the policy, `instructions` of the grammar or "
-                "`max_new_tokens`, or raise `malformed_patience`."
+                f"{WAYS_TO_THE_FORM}"
             )
 
     def _log_collected(self, assessment: Assessment) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields
 from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from peft import LoraConfig, PeftConfig, PeftModel, set_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
@@ -117,8 +118,12 @@ def start_from(adapted: PeftModel, folder: Path) -> None:
     Raises:
         UserError: If it was made for another model.
     """
-    adapted.add_adapter(START, copy.deepcopy(adapted.peft_config[LEARNED]))
+    skeleton = any(weight.is_meta for weight in adapted.parameters())  # it takes names and shapes alone
+    with torch.device("meta") if skeleton else nullcontext():
+        adapted.add_adapter(START, copy.deepcopy(adapted.peft_config[LEARNED]))
     weights = load_peft_weights(str(folder), device="cpu")
+    if skeleton:
+        weights = {key: weight.to("meta") for key, weight in weights.items()}
     for name in (LEARNED, START):
         try:
             result = set_peft_model_state_dict(adapted, weights, adapter_name=name)

@@ -102,12 +102,18 @@ def unclosed(text: str) -> str:
     ''
     """
     opened: list[re.Match[str]] = []
+    counts: Counter[str] = Counter()  # of each tag in `opened`
     for mark in _TAG.finditer(text):
-        pairs = [place for place, other in enumerate(opened) if other.group().replace("<", "</", 1) == mark.group()]
-        if not mark.group().startswith("</"):
+        tag = mark.group().replace("</", "<", 1)
+        if mark.group() == tag:
             opened.append(mark)
-        elif pairs:
-            del opened[pairs[-1] :]
+            counts[tag] += 1
+            continue
+        while counts[tag]:  # back to where it was opened last
+            last = opened.pop().group()
+            counts[last] -= 1
+            if last == tag:
+                break
     return text[opened[0].start() :] if opened else ""
 
 
@@ -123,13 +129,15 @@ def behind(opening: str, response: str) -> str:
     return response[written.end() :] if written else response
 
 
-def visible(text: str) -> bool:
-    """Whether a text has a letter, a digit, a punctuation mark or a symbol that can be seen.
+def visible(text: str, start: int = 0, end: int | None = None) -> bool:
+    """Whether a text, or its part from `start` to `end`, has a letter, digit, punctuation mark or symbol that is seen.
 
     >>> visible("7"), visible(f" {chr(0x200B)}"), visible("🙂")
     (True, False, True)
     """
-    return any(character not in _BLANK and unicodedata.category(character)[0] in "LNPS" for character in text)
+    # Without a copy of the part: boxes may be nested as deep as the text is long.
+    places = range(start, len(text) if end is None else end)
+    return any(text[place] not in _BLANK and unicodedata.category(text[place])[0] in "LNPS" for place in places)
 
 
 def _parts(marks: list[re.Match[str]]) -> dict[str, Span | None]:
@@ -165,7 +173,7 @@ def _last_box(text: str) -> Span | None:
             start = open_braces.pop()
             box = None if start is None else (start, found.start())
         if box is not None:
-            filled = (visible(text[slice(*box)]), *box)
+            filled = (visible(text, *box), *box)
             last = filled if last is None else max(last, filled)
     return None if last is None else last[1:]
 

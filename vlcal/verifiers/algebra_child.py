@@ -1,21 +1,31 @@
 """The child's side of `AlgebraPool`: reads questions about expressions, writes one line for each.
 
-Started as a file, not as a module, so that it loads math-verify and nothing else; standard output belongs to the
-protocol, whatever a library writes there goes to standard error.
+A question is worked out in a fork of this process, which the kernel ends after the time limit, also in the middle of
+arithmetic that no Python signal interrupts. So there is nothing to start again, and questions that never end share
+their wait. Started as a file, not as a module, so that it loads math-verify and nothing else; standard output belongs
+to the protocol, whatever a library writes there goes to standard error.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import resource
+import select
 import signal
 import sys
+from collections import deque
+from typing import NoReturn
 
 from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
 from sympy import Basic, Expr, Float, Rational, S, nan, oo, simplify, zoo
 from sympy.core.relational import Relational
+
+AT_A_TIME = 16
+MEMORY = 2**31  # bytes of address space of a fork
 
 # Units are read before; a box makes math-verify take the whole text as one expression.
 _WHOLE = (
@@ -91,17 +101,94 @@ def answered(question: list[str]) -> str:
         return ""
 
 
+class Forks:
+    """Questions in processes of their own, so many at a time; the others wait in their order.
+
+    Args:
+        timeout: Seconds for each.
+        replies: File descriptor that replies are written to.
+    """
+
+    def __init__(self, timeout: float, replies: int) -> None:
+        self.timeout, self.replies = timeout, replies
+        self.waiting: deque[bytes] = deque()
+        self.running: dict[int, int] = {}  # number of the question by process
+
+    def ask(self, line: bytes) -> None:
+        """Work a question out as soon as there is room."""
+        self.waiting.append(line)
+        self._fill()
+
+    def reap(self) -> None:
+        """Reply for those that ended without one, and let others start."""
+        while self.running:
+            process, status = os.waitpid(-1, os.WNOHANG)
+            if not process:
+                return
+            number = self.running.pop(process)
+            if status:
+                self._reply(number, None)
+            self._fill()
+
+    def end(self) -> None:
+        """End all that run."""
+        for process in self.running:
+            os.kill(process, signal.SIGKILL)
+
+    def _fill(self) -> None:
+        while self.waiting and len(self.running) < AT_A_TIME:
+            number, *question = json.loads(self.waiting.popleft())
+            process = os.fork()
+            if not process:
+                self._work(number, question)
+            self.running[process] = number
+
+    def _work(self, number: int, question: list[str]) -> NoReturn:
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.setitimer(signal.ITIMER_REAL, self.timeout)
+            with contextlib.suppress(ValueError, OSError):  # a lower limit may hold already
+                resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+            reply = answered(question)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._reply(number, reply)
+            status = 0
+        finally:
+            os._exit(status)
+
+    def _reply(self, number: int, reply: str | None) -> None:
+        """One line, short enough for several processes to write theirs without mixing them."""
+        os.write(self.replies, (json.dumps([number, reply]) + "\n").encode())
+
+
 def main() -> None:
     """Answer requests until the parent closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the parent, which then closes the pipe
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its timeouts are off
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    forks = Forks(float(sys.argv[1]), os.dup(1))
     os.dup2(2, 1)
-    replies.write("ready\n")
-    replies.flush()
-    for line in sys.stdin:
-        replies.write(answered(json.loads(line)) + "\n")
-        replies.flush()
+    answered(["equal", r"\sqrt{12}", r"2\sqrt{3}"])  # loads what a first question loads, for all forks
+    # The end of a fork wakes the loop by a byte in this pipe.
+    ended, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    os.write(forks.replies, b"ready\n")
+    begun = b""
+    while True:
+        readable, _, _ = select.select([0, ended], [], [])
+        if ended in readable:
+            os.read(ended, 4096)
+            forks.reap()
+        if 0 in readable:
+            read = os.read(0, 65536)
+            if not read:
+                forks.end()
+                return
+            *lines, begun = (begun + read).split(b"\n")
+            for line in lines:
+                forks.ask(line)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from vlcal.errors import UserError
 from vlcal.types import AnswerVerifier
 
-_THREADS = 4  # that wait for processes at a time
+_THREADS = 16  # that wait for the algebra at a time, as many as it works at
 
 
 class Verifier(ABC):
@@ -69,7 +69,7 @@ class AnyTarget(Verifier):
 
     def __call__(self, answer: str | None, target: str) -> float:
         """The best of all verdicts."""
-        return max(self.verifier(answer, wanted) for wanted in (target, *self.others))
+        return max(verdicts([(self.verifier, answer, wanted) for wanted in (target, *self.others)]))
 
     def check(self, target: str) -> None:
         """Refuse a target or one of the others that cannot be judged."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from vlcal.errors import UserError
-from vlcal.verifiers.algebra import AlgebraPool, algebra
+from vlcal.verifiers.algebra import algebra
 from vlcal.verifiers.base import Verifier
 from vlcal.verifiers.typed import items, read
 from vlcal.verifiers.values import Listing
@@ -17,7 +17,7 @@ class MathVerifier(Verifier):
     Only expressions are compared by algebra, which is that of math-verify; docs/verdicts.md lists what is the same.
 
     Args:
-        timeout: Seconds for one comparison; an answer that takes longer counts as wrong.
+        timeout: Seconds for one comparison; an answer of which one takes longer counts as wrong.
     """
 
     def __init__(self, timeout: float = 5.0) -> None:
@@ -84,5 +84,5 @@ class ListVerifier(Verifier):
         (1.0, 0.0)
         """
         given, wanted = items(answer or ""), items(target)
-        pool: AlgebraPool = algebra(self.timeout)
-        return float(bool(given) and Listing(target, wanted, "[]").holds(Listing(answer or "", given), pool))
+        compared = algebra(self.timeout)
+        return float(bool(given) and Listing(target, wanted, "[]").holds(Listing(answer or "", given), compared))

@@ -95,6 +95,14 @@ def test_an_image_that_cannot_be_shown_is_left_out_and_said(write: Make, row: Ma
     )
 
 
+def test_an_image_that_would_take_long_is_left_out_and_said(write: Make, row: Make, tmp_path: Path) -> None:
+    Image.new("1", (7100, 7100)).save(tmp_path / "vast.png")
+    found = pack_samples(load_runs([write("val.jsonl", [row(0, images=["vast.png"])])]), images=9)
+
+    (reason,) = found.left_out
+    assert reason.endswith("vast.png cannot be read as an image: it has 7100 x 7100 pixels, and at most 50,000,000 are decoded")
+
+
 @pytest.mark.parametrize("name", ["../secret.png", "a/../../secret.png", "{}/secret.png"])
 def test_an_image_outside_the_folder_of_its_file_is_not_shown(
     write: Make, row: Make, tmp_path: Path, name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from torch.utils.data import ConcatDataset, DataLoader, SequentialSampler
 from vlcal.data.bad_rows import BadRows, SkipBadRows
 from vlcal.data.benchmarks.benchmark import FILES, Benchmark
 from vlcal.data.benchmarks.catalogue import BENCHMARKS, SUITES
-from vlcal.data.datamodule import checked_loading, prompt_loader, run_check
+from vlcal.data.datamodule import loader, loading_workers, run_check
 from vlcal.data.images import ImageSize
 from vlcal.data.questions import Questions
-from vlcal.data.records import Record
+from vlcal.data.records import Record, prompts_of
 from vlcal.data.tables import MissingTable
 from vlcal.errors import UserError
 from vlcal.parts import fresh_defaults
@@ -35,7 +36,7 @@ class BenchmarkSuite(lightning.LightningDataModule):
         folder: Where local copies lie, each a folder or file with the name of its benchmark (mathvista, or
             mathvista.parquet, .jsonl or .json). None takes the published copies from the hub or its cache.
         batch_size: Prompts a step.
-        workers: Processes that decode images; 0 decodes in the main one.
+        workers: Processes that decode images, at most one for each processor; 0 decodes in the main one.
         limit: Most questions of each, spread evenly over it. None takes all.
         image_size: Bounds on the pixels of an image.
         bad_rows: What happens to rows that are not what they should be.
@@ -53,13 +54,12 @@ class BenchmarkSuite(lightning.LightningDataModule):
         bad_rows: BadRows = SkipBadRows(),
     ) -> None:
         super().__init__()
-        checked_loading(batch_size, workers)
         if folder is not None and not folder.is_dir():
             raise UserError(f"`folder` must be a folder with copies of benchmarks; {folder} is not there.")
         self.folder = folder
         self.sources = [Benchmark(name, self._copy(name), limit=limit) for name in names_of(benchmarks)]
         self.batch_size = batch_size
-        self.workers = workers
+        self.workers = loading_workers(batch_size, workers)
         self.image_size = image_size
         self.bad_rows = bad_rows
         self._read: dict[str, Questions] = {}
@@ -94,7 +94,8 @@ class BenchmarkSuite(lightning.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Any]:
         """Every question, benchmark after benchmark."""
         joined: ConcatDataset[Record] = ConcatDataset(list(self.questions().values()))
-        return prompt_loader(joined, SequentialSampler(joined), self.batch_size, self.workers, self.image_size)
+        collate = partial(prompts_of, size=self.image_size)
+        return loader(joined, SequentialSampler(joined), self.batch_size, self.workers, collate)
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Every question, benchmark after benchmark."""

@@ -10,9 +10,10 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from vlcal.evaluation.metrics.alike import by_kind
 from vlcal.evaluation.metrics.bootstrap import Clusters, bootstrap, percentile_interval
 from vlcal.evaluation.metrics.inversion import Noisy, plausible, plausible_difference
-from vlcal.evaluation.metrics.levels import Floats, Rows
+from vlcal.evaluation.metrics.levels import Floats, Levels, Rows
 from vlcal.evaluation.metrics.metric import Deviation
 from vlcal.evaluation.metrics.registry import METRICS
 from vlcal.evaluation.metrics.responses import AbsentPolicy, ScoredResponses
@@ -78,10 +79,9 @@ class Group:
             elif not math.isnan(self.values[name]):
                 self.deviations[name] = deviation(self.once)
 
-    def metrics(self, weights: Floats) -> Floats:
+    def metrics(self, levels: Levels) -> Floats:
         """Every metric that is no norm of deviations, for each draw of questions, (B, metrics)."""
-        levels = self.rows.levels(weights)
-        return np.array([metric.of(levels) for metric in self.plain]).reshape(-1, len(weights)).T
+        return np.array([metric.of(levels) for metric in self.plain]).reshape(-1, len(levels.asked)).T
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,13 @@ def sample(groups: Sequence[Group], clusters: Clusters, draws: int, seed: int) -
     """The metrics of groups in the same draws; no draws for a group with fewer than two questions."""
     if not draws or not len(clusters):
         return [Sampled(group.values, {}, {}) for group in groups]
-    drawn = bootstrap(clusters, lambda weights: np.stack([group.metrics(weights) for group in groups], 1), draws, seed)
-    noise = _noise(groups, clusters.signs(draws, seed))
+    kinds, rows = by_kind(clusters, [group.rows for group in groups])
+
+    def metrics(weights: Floats) -> Floats:
+        return np.stack([group.metrics(some.levels(weights)) for group, some in zip(groups, rows, strict=True)], 1)
+
+    drawn = bootstrap(kinds, metrics, draws, seed)
+    noise = _noise(groups, rows, kinds.signs(draws, seed))
     return [
         Sampled(
             group.values,
@@ -173,12 +178,12 @@ def _holding(value: float, low: float, high: float) -> Estimate:
     return Estimate(value, min(low, value), max(high, value))
 
 
-def _noise(groups: Sequence[Group], signs: Iterator[Floats]) -> list[Mapping[str, Floats]]:
+def _noise(groups: Sequence[Group], rows: Sequence[Rows], signs: Iterator[Floats]) -> list[Mapping[str, Floats]]:
     """Noise in the deviations of each group: metric name -> (draws, parts)."""
     gathered: list[dict[str, list[Floats]]] = [{name: [] for name in group.deviations} for group in groups]
     for block in signs:
-        for group, blocks in zip(groups, gathered, strict=True):
-            levels = group.rows.levels(block)
+        for group, some, blocks in zip(groups, rows, gathered, strict=True):
+            levels = some.levels(block)
             for name, deviation in group.deviations.items():
                 if sum(map(np.size, blocks[name])) < CELLS:
                     blocks[name].append(deviation.gather(levels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -134,6 +135,34 @@ class Rows:
         pairs, won = (weights[:, : self._width] @ column for column in (self._pairs, self._won))
         named = {name: sums[at] for name, at in self._which.items()}
         return Levels(value=self.value, asked=asked, pairs=pairs, won=won, **named)
+
+    def coded(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """For each response its column of the weights and a number; equal numbers add the same to every sum."""
+        number = np.repeat(np.arange(len(self._starts)), np.diff(self._starts, append=len(self._drawn_with)))
+        for column in self._distinct:
+            values, which = np.unique(column, return_inverse=True)
+            number = np.unique(number * len(values) + which, return_inverse=True)[1]
+        left_out = np.full(len(self._left_out), int(number.max(initial=-1)) + 1)
+        return np.concatenate([self._drawn_with, self._left_out]), np.concatenate([number, left_out])
+
+    def of_columns(self, columns: NDArray[np.intp]) -> Rows:
+        """The responses of some columns of the weights, which become its columns in that order.
+
+        Every confidence must be among them, or its level is lost.
+        """
+        place = np.full(max(self._width, int(columns.max(initial=-1)) + 1), -1)
+        place[columns] = np.arange(len(columns))
+        level = np.repeat(np.arange(len(self._starts)), np.diff(self._starts, append=len(self._drawn_with)))
+        there, left_out = place[self._drawn_with] >= 0, place[self._left_out] >= 0
+        some = copy(self)
+        some._drawn_with, some._left_out = place[self._drawn_with[there]], place[self._left_out[left_out]]
+        some._starts = np.flatnonzero(np.diff(level[there], prepend=-1))
+        some._distinct = [column[there] for column in self._distinct]
+        some._width = len(columns)
+        some._pairs, some._won = (
+            np.pad(column, (0, len(place) - self._width))[columns] for column in (self._pairs, self._won)
+        )
+        return some
 
     def once(self) -> Levels:
         """The sums with every response counted once: one row, the data themselves."""

@@ -20,6 +20,9 @@ class AbsentPolicy(ABC):
     description: ClassVar[str]
     """What a report prints beside the number of such responses."""
 
+    in_accuracy: ClassVar[str]
+    """What a report adds to the label of accuracy where there are such responses."""
+
     @abstractmethod
     def __call__(self, confidence: NDArray[np.float64], correct: NDArray[np.float64]) -> Columns:
         """Both columns as they are scored, of unchanged length; a confidence that stays NaN is left out."""
@@ -29,6 +32,7 @@ class WrongAndUnsure(AbsentPolicy):
     """Scored as wrong (0) with a confidence of 0.5, so that stating nothing never pays; the default."""
 
     description: ClassVar[str] = "scored as wrong and unsure (0.5)"
+    in_accuracy: ClassVar[str] = "wrong where no confidence is stated"
 
     def __call__(self, confidence: NDArray[np.float64], correct: NDArray[np.float64]) -> Columns:
         """Fills in confidence 0.5 and outcome 0; an unknown outcome (NaN) stays unknown."""
@@ -40,6 +44,7 @@ class LeaveOut(AbsentPolicy):
     """Left out of every metric but the parse rate: flatters a model that states nothing where it would be wrong."""
 
     description: ClassVar[str] = "left out"
+    in_accuracy: ClassVar[str] = "only where a confidence is stated"
 
     def __call__(self, confidence: NDArray[np.float64], correct: NDArray[np.float64]) -> Columns:
         """Both columns unchanged."""
@@ -55,6 +60,7 @@ class Ranked(AbsentPolicy):
     """
 
     description: ClassVar[str] = "left out, the others ranked"
+    in_accuracy: ClassVar[str] = "only where there is a score"
 
     def __call__(self, confidence: NDArray[np.float64], correct: NDArray[np.float64]) -> Columns:
         """Ranks in (0, 1]; NaN where the score is absent."""

@@ -167,11 +167,12 @@ class VLMEvalKitTable(LogFormat):
                 "..._score.xlsx, or name the column with the verdict: --correct NAME."
             )
         from vlcal.verifiers import MathVerifier
+        from vlcal.verifiers.base import verdicts
 
         verifier = MathVerifier()
         letters = text_column(sheet, "answer_option") if "answer_option" in sheet.columns else [""] * len(sheet)
         rows = zip(text_column(sheet, "res"), letters, text_column(sheet, "answer"), strict=True)
-        return np.array([verifier(given, letter or answer) for given, letter, answer in rows])
+        return np.array(verdicts([(verifier, given, letter or answer) for given, letter, answer in rows]))
 
     def questions(self, sheet: Sheet) -> Names:
         """The index within the data set."""

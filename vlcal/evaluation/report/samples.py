@@ -36,6 +36,7 @@ SIDE = 256  # longest side of a thumbnail in pixels
 MOST_IMAGE_CHARACTERS = 9_000_000
 SHARP_SIDE = 128  # up to here an image is stored exactly, since every pixel shows
 PER_QUESTION = 4
+MOST_PIXELS = 50_000_000  # a file of some kilobytes may claim any number, and takes time for all of them
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # of Pillow, which would have Ghostscript run others
 
 
@@ -247,6 +248,8 @@ def _address(folder: Path, name: str) -> str:
     content = io.BytesIO()
     try:
         with Image.open(folder / name, formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"it has {image.width} x {image.height} pixels, and at most {MOST_PIXELS:,} are decoded")
             picture = ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
         raise UserError(f"cannot be read as an image: {error}") from error

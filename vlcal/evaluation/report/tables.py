@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator
 
-from vlcal.evaluation.metrics import METRICS
+from vlcal.evaluation.metrics import METRICS, AbsentPolicy, accuracy
 from vlcal.evaluation.metrics.table import Estimate
 from vlcal.evaluation.report.content import Cell, Row, Table, count, difference_cell, estimate_cell
 from vlcal.evaluation.report.scored import OF_BASELINES, Comparison, Estimates, ScoredKind
@@ -45,9 +45,10 @@ def kind_table(comparison: Comparison, kind: str, metrics: Collection[str] = MET
     ceilings = [(run, name, scored.baselines[CEILING]) for run, name, scored in shown if CEILING in scored.baselines]
     above = [f"ceiling of {name}" for _, name, _ in ceilings]
     head = ["metric", *(name for _, name, _ in shown), *above, *(f"{name} − {first}" for _, name, _ in differences)]
+    unparsed = any(scored.table.counts.unparsed for _, _, scored in shown)
     rows = [
         (
-            Cell(METRICS[name].label),
+            Cell(metric_label(name, comparison.how.absent, unparsed)),
             *(estimate_cell(scored.table.estimates[name], name) for _, _, scored in shown),
             *(estimate_cell(found.get(name, UNKNOWN), name) for _, _, found in ceilings),
             *(difference_cell(found.estimates[name], name) for _, _, found in differences),
@@ -73,13 +74,15 @@ def held_against(comparison: Comparison, kind: str) -> str:
 
 def dataset_tables(comparison: Comparison, kind: str) -> list[Table]:
     """One table per file that has several data sets."""
+    absent = comparison.how.absent
     return [
         Table(
             f"{kind.capitalize()} confidence of {name} by data set",
-            ("data set", "responses", *(METRICS[metric].label for metric in PER_DATASET)),
+            ("data set", "responses", *(metric_label(metric, absent, unparsed) for metric in PER_DATASET)),
             tuple(_dataset_rows(scored)),
         )
         for _, name, scored in comparison.of(kind)
+        for unparsed in [scored.table.counts.unparsed > 0]
         if len(scored.table.datasets) > 1
     ]
 
@@ -94,6 +97,12 @@ def baseline_table(comparison: Comparison, kind: str) -> Table:
     ]
     head = ("confidence", *(METRICS[metric].label for metric in OF_BASELINES))
     return Table(f"{kind.capitalize()} confidence beside post-hoc calibration, cross-fitted", head, tuple(rows))
+
+
+def metric_label(name: str, absent: AbsentPolicy, unparsed: bool) -> str:
+    """The label of a metric; that of accuracy says how responses without a confidence count, where there are any."""
+    label = METRICS[name].label
+    return f"{label}, {absent.in_accuracy}" if unparsed and METRICS[name] is accuracy else label
 
 
 def with_baselines(scored: ScoredKind) -> dict[str, Estimates]:
