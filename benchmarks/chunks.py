@@ -3,11 +3,12 @@
     python benchmarks/chunks.py --output runs/chunks.json                             # 32 prompts, G = 8, chunks of 4
     python benchmarks/chunks.py --warm runs/demo/warm --output runs/chunks_warm.json  # real responses to digit scenes
 
-Steps of one policy from the same weights: all prompts at once, in chunks, at once in the reverse order, and a step of
-one chunk. The order of prompts means nothing, so what it changes is rounding, beside which chunks are seen. Memory is
-that of live tensors, the weights not counted (`LiveBytes`), on any device, so the features that wait on the CPU count
-too. Its peak within sampling is given beside that of the whole step. `--budget` bounds scoring and update however a
-step is cut: with fewer tokens than a chunk has, the peak of the whole step is that of the budget in all three.
+Steps of one policy from the same weights: all prompts at once, in chunks, at once with half of the budget, and a step
+of one chunk. The budget means nothing for what is learned, so what half of it changes is the rounding of other sums,
+beside which chunks are seen. Memory is that of live tensors, the weights not counted (`LiveBytes`), on any device, so
+the features that wait on the CPU count too. Its peak within sampling is given beside that of the whole step. `--budget`
+bounds scoring and update however a step is cut: with fewer tokens than a chunk has, the peak of the whole step is that
+of the budget in all of them.
 Without `--warm` the policy is of random weights, whose first tokens are read as if they were a response.
 """
 
@@ -149,17 +150,9 @@ class _Kept(lightning.Callback):
         self.experience = outputs["experience"]
 
 
-def differences(whole: dict[str, Any], again: dict[str, Any], order: list[int] | None = None) -> dict[str, float]:
-    """How many completions differ, and the largest difference of all else; the gradient over its norm.
-
-    Args:
-        whole: A step.
-        again: The same step, gone through in another way.
-        order: Where the prompts of the first stand in the second; as there by default.
-    """
+def differences(whole: dict[str, Any], again: dict[str, Any]) -> dict[str, float]:
+    """How many completions differ, and the largest difference of all else; the gradient over its norm."""
     one, other = whole["experience"], again["experience"]
-    if order is not None:
-        other = other.select(order)
     mine, theirs = one.assessment, other.assessment
     pairs = {
         "labels": (mine.certainty.response, theirs.certainty.response),
@@ -182,13 +175,14 @@ def main() -> None:
         chunked, prompts = _warm(given) if given.warm else _random(given, Path(folder))
         whole = chunked.step(prompts, given.prompts)
         chunks = chunked.step(prompts, given.chunk)
-        backwards = list(reversed(range(given.prompts)))
-        reverse = chunked.step(prompts.select(backwards), given.prompts)
+        chunked.module.update.token_budget //= 2
+        halved = chunked.step(prompts, given.prompts)
+        chunked.module.update.token_budget *= 2
         alone = chunked.step(prompts.select(list(range(given.chunk))), given.chunk)
     result = {
         "differences": {
             "chunks": differences(whole, chunks),
-            "reverse order": differences(whole, reverse, backwards),
+            "half of the budget": differences(whole, halved),
         },
         "labelled": int((~whole["experience"].assessment.certainty.response.isnan()).sum()),
         "peak_mib": {
