@@ -9,7 +9,7 @@ import subprocess
 import threading
 from types import FrameType
 
-from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Trainer
 
 from vlcal.training.ranks import from_all
