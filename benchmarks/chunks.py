@@ -3,12 +3,10 @@
     python benchmarks/chunks.py --output runs/chunks.json                             # 32 prompts, G = 8, chunks of 4
     python benchmarks/chunks.py --warm runs/demo/warm --output runs/chunks_warm.json  # real responses to digit scenes
 
-Steps of one policy from the same weights: all prompts at once, in chunks, at once with half of the budget, and a step
-of one chunk. The budget means nothing for what is learned, so what half of it changes is the rounding of other sums,
-beside which chunks are seen. Memory is that of live tensors, the weights not counted (`LiveBytes`), on any device, so
-the features that wait on the CPU count too. Its peak within sampling is given beside that of the whole step. `--budget`
-bounds scoring and update however a step is cut: with fewer tokens than a chunk has, the peak of the whole step is that
-of the budget in all of them.
+Three steps of one policy from the same weights: all prompts at once, in chunks, and a step of one chunk. Memory is that
+of live tensors, the weights not counted (`LiveBytes`), on any device, so the features that wait on the CPU count too.
+Its peak within sampling is given beside that of the whole step. `--budget` bounds scoring and update however a step is
+cut: with fewer tokens than a chunk has, the peak of the whole step is that of the budget in all three.
 Without `--warm` the policy is of random weights, whose first tokens are read as if they were a response.
 """
 
@@ -150,9 +148,9 @@ class _Kept(lightning.Callback):
         self.experience = outputs["experience"]
 
 
-def differences(whole: dict[str, Any], again: dict[str, Any]) -> dict[str, float]:
+def differences(whole: dict[str, Any], chunks: dict[str, Any]) -> dict[str, float]:
     """How many completions differ, and the largest difference of all else; the gradient over its norm."""
-    one, other = whole["experience"], again["experience"]
+    one, other = whole["experience"], chunks["experience"]
     mine, theirs = one.assessment, other.assessment
     pairs = {
         "labels": (mine.certainty.response, theirs.certainty.response),
@@ -163,7 +161,7 @@ def differences(whole: dict[str, Any], again: dict[str, Any]) -> dict[str, float
     }
     found = {name: float((first - second).nan_to_num(0).abs().max()) for name, (first, second) in pairs.items()}
     different = sum(text != again for text, again in zip(mine.rollouts.texts, theirs.rollouts.texts, strict=True))
-    gradient = float((whole["gradient"] - again["gradient"]).norm() / whole["gradient"].norm())
+    gradient = float((whole["gradient"] - chunks["gradient"]).norm() / whole["gradient"].norm())
     return {"completions": float(different), **found, "gradient": gradient}
 
 
@@ -175,15 +173,9 @@ def main() -> None:
         chunked, prompts = _warm(given) if given.warm else _random(given, Path(folder))
         whole = chunked.step(prompts, given.prompts)
         chunks = chunked.step(prompts, given.chunk)
-        chunked.module.update.token_budget //= 2
-        halved = chunked.step(prompts, given.prompts)
-        chunked.module.update.token_budget *= 2
         alone = chunked.step(prompts.select(list(range(given.chunk))), given.chunk)
     result = {
-        "differences": {
-            "chunks": differences(whole, chunks),
-            "half of the budget": differences(whole, halved),
-        },
+        "differences": differences(whole, chunks),
         "labelled": int((~whole["experience"].assessment.certainty.response.isnan()).sum()),
         "peak_mib": {
             part: {name: step[part] / MIB for name, step in (("at once", whole), ("chunks", chunks), ("one", alone))}
