@@ -127,9 +127,8 @@ def test_a_typo_in_a_config_ends_in_one_error_that_names_it(
 
 
 def test_an_error_of_the_parser_is_one_line_with_the_place_of_the_key(printed: Callable[..., str]) -> None:
-    said = printed(
-        "fit", *BEST, "--model.init_args.pipeline.init_args.perturbation.init_args.strenght", "0.5", status=2
-    )
+    part = "--model.init_args.pipeline.init_args.perturbation"
+    said = printed("fit", *BEST, part, "PatchMask", f"{part}.init_args.strenght", "0.5", status=2)
 
     assert said == (
         "vlcal: error: model.pipeline.perturbation: Option 'strenght' is not accepted; did you mean 'strength'?\n"

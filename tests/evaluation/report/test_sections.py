@@ -52,7 +52,7 @@ def test_the_summary_counts_what_was_not_parsed(write: Make, mixed: Make) -> Non
     section = summary(runs)
     assert section.tables[0].head[3:] == ("malformed", "cut at the length limit", "without a confidence")
     assert texts(section.tables[0]) == {"val": ["8", "8", "1", "0", "1"]}
-    assert texts(section.tables[1])["accuracy"] == ["0.625"]  # 5 of 8
+    assert texts(section.tables[1])["accuracy, wrong where no confidence is stated"] == ["0.625"]  # 5 of 8
 
 
 def test_data_sets_have_their_own_table_with_the_mean_over_them(write: Make, row: Make) -> None:
