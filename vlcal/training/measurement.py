@@ -36,8 +36,8 @@ def measure(
 ) -> Evidence:
     """Log-probabilities and entropy given the images, and on vision tokens KL(p(. | image) || p(. | perturbed image)).
 
-    The KL is averaged over the perturbed copies; it is 0 without one, where both images are the same. A perturbed pass
-    ends with the last vision token of each completion: nothing behind it is asked for.
+    The KL is averaged over the perturbed copies; it is 0 without one, as at strength 0, where both images are the same.
+    A perturbed pass ends with the last vision token of each completion: nothing behind it is asked for.
 
     Args:
         policy: What wrote the completions.

@@ -17,7 +17,7 @@ from vlcal.certainty import CertaintyEstimator, KLEntropyCertainty
 from vlcal.errors import UserError
 from vlcal.objectives import SamplerCorrection
 from vlcal.parts import fresh_defaults, load_states, states_of
-from vlcal.perturbations import NoPerturbation, PatchMask, Perturbation
+from vlcal.perturbations import PatchMask, Perturbation
 from vlcal.policy import UNLIMITED, EncodedPrompts, Policy
 from vlcal.record_rows import taken
 from vlcal.rewards import Attempts, Reward, combine
@@ -148,7 +148,7 @@ class Pipeline:
             rollouts = self._sampled(policy, asked, encoded, plan)
         responses = self.reader.read(policy, asked, rollouts)
         vision, evident, temperature = responses.spans.vision, with_evidence(asked), plan.engine.temperature
-        something = vision.any() and evident.any() and not isinstance(self.perturbation, NoPerturbation)
+        something = vision.any() and evident.any() and self.perturbation.strength > 0
         perturbed = [
             policy.encode(self.perturbed(policy, asked, plan.seed, number), self.reader.grammar)
             for number in range(self.copies if something else 0)
