@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,11 +105,17 @@ class Journal(lightning.Callback):
                 self.step = -1
 
 
-def forked(run: Callable[[], None]) -> int:
-    """The exit status of a run in a process of its own; negative where a signal ended it."""
+def forked(run: Callable[[], None], watched: Path | None = None, kill_after: float = 0.0) -> int:
+    """The exit status of a run in a process of its own; negative where a signal ended it.
+
+    Args:
+        run: What it does.
+        watched: A file whose growth says that steps are taken; None kills at no moment.
+        kill_after: Seconds from then on, after which it is killed.
+    """
     child = os.fork()
     if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return _status(child) if watched is None else _killed(child, watched, kill_after)
     status = 1
     try:
         run()
@@ -121,12 +128,36 @@ def forked(run: Callable[[], None]) -> int:
         os._exit(status)
 
 
+def _status(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _killed(child: int, watched: Path, kill_after: float) -> int:
+    before, due = _size(watched), None
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if due is None and _size(watched) > before:
+            due = time.monotonic() + kill_after
+        if due is not None and time.monotonic() >= due:
+            os.kill(child, signal.SIGKILL)
+            return _status(child)
+        time.sleep(0.002)
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     for number, line in enumerate(sys.stdin):
-        command, *given = json.loads(line)
+        asked = json.loads(line)
+        command, *given = asked["args"]
         if number == 0:  # what is imported and parsed before the fork is there in all runs
             Cli(given, run=False).model.configure_model()
-        status = forked(lambda args=(command, *given): main([*args]))
+        kill = {"watched": Path(asked["watched"]), "kill_after": asked["kill_after"]} if "watched" in asked else {}
+        status = forked(lambda args=(command, *given): main([*args]), **kill)
         sys.stdout.write(f"status {status}\n")
         sys.stdout.flush()

@@ -70,7 +70,9 @@ class ResumableLoader(DataLoader[Any]):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """The place in the epoch, and what it is counted in."""
+        """The place in the epoch, and what it is counted in; until the first batch that which was loaded."""
+        if self._place is not None:
+            return dict(self._place)
         return {"epoch": self.sampler.epoch, "batches": self._given, **self._units()}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
