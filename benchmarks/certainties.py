@@ -44,6 +44,7 @@ from vlcal.rewards import ZeroReward
 from vlcal.text import Grammar
 from vlcal.training import Pipeline, ResponseReader, SamplingPlan
 from vlcal.training.chunks import ChunkedPrompts
+from vlcal.training.limits import Limits
 from vlcal.types import Assessment
 
 ESTIMATORS: Mapping[str, CertaintyEstimator] = {
@@ -66,7 +67,7 @@ def responses(policy: Policy, scenes: int, plan: SamplingPlan, chunk: int = 64) 
     grammar, unseen = Grammar(instructions=""), DigitsPrompts(held_out=scenes).unseen
     pipeline = Pipeline(ResponseReader(grammar, oracle=DigitsOracle()), {"none": ZeroReward()}, PatchMask(0.8))
     prompts = prompt_batch([unseen[number] for number in range(scenes)])
-    return pipeline.assess(policy, ChunkedPrompts(policy, prompts, grammar, chunk), plan, BUDGET)
+    return pipeline.assess(policy, ChunkedPrompts(policy, prompts, grammar, chunk), plan, Limits(BUDGET))
 
 
 def discrimination(score: Tensor, truth: Tensor, questions: list[str], draws: int) -> Figures:

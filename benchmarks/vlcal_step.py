@@ -40,6 +40,7 @@ from vlcal.rewards import AccuracyReward
 from vlcal.text import Grammar
 from vlcal.training.chunks import ChunkedPrompts
 from vlcal.training.learner import Learner, Update
+from vlcal.training.limits import Limits
 from vlcal.training.optimization import Optimization
 from vlcal.training.pipeline import Pipeline
 from vlcal.training.reader import ResponseReader
@@ -119,6 +120,7 @@ class VlcalStep:
         self.prompt_tokens = self._prompt_tokens()
         group = self.prompt_tokens + subject.group * subject.completion
         self.module.update.token_budget = setting.groups_per_pass * group
+        self.module.limits = Limits(self.module.update.token_budget)
         self._count_parts()
 
     def step(self) -> dict[str, float]:
@@ -139,7 +141,7 @@ class VlcalStep:
         with self._measuring():
             prompts = ChunkedPrompts(self.policy, self.prompts, self.grammar)
             plan = SamplingPlan(_Replay(tokens), self.subject.group, 0)
-            assessment = pipeline.assess(self.policy, prompts, plan, update.token_budget)
+            assessment = pipeline.assess(self.policy, prompts, plan, Limits(update.token_budget))
             experience = Experience(assessment, advantages[:, None] * assessment.rollouts.mask)
             learner = Learner(self.policy, pipeline.reader, update, 1.0)
             self.policy.zero_grad()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+# CUDA, ROCm, XPU and MPS; cuBLAS; the allocator of the CPU
+EXHAUSTED = ("out of memory", "status_alloc_failed", "can't allocate memory")
+
 
 class UserError(ValueError):
     """A setting, a file or a row is not what it must be; the message names it, the rule, what came and the way out.
@@ -21,6 +24,19 @@ class UserError(ValueError):
 
 class NonFiniteError(UserError):
     """Numbers of a pass are NaN or infinite. A training step that meets them is skipped; anything else ends."""
+
+
+class TooLittleMemoryError(UserError):
+    """Memory ran out where nothing smaller can be done at once; what is left is to change a setting."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory of a device, or of the host, ran out.
+
+    Devices word it differently, and libraries below torch raise no class of their own for it.
+    """
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in said for words in EXHAUSTED)
 
 
 def one_line(error: BaseException) -> str:

@@ -1,8 +1,7 @@
-"""The frozen records of one step, in order of appearance.
+"""The frozen records of one step, in order of appearance; each checks its lengths when it is made.
 
 Letters: `P` prompts, `G` completions per prompt, `N = P * G` completions in prompt-major order (row `p * G + g`),
 `T` completion tokens, padded on the right. A mask is True where a token counts; an absent confidence is NaN, never 0.
-Every record checks its own lengths once, when it is made, so that no later stage has to.
 """
 
 from __future__ import annotations
@@ -80,6 +79,10 @@ class DemonstrationBatch:
     def __post_init__(self) -> None:
         object.__setattr__(self, "given", self.given or ((),) * len(self.completions))
         check_rows(self, len(self.prompts))
+
+    def select(self, rows: list[int]) -> DemonstrationBatch:
+        """The demonstrations at these rows."""
+        return replace(self, **{f.name: taken(getattr(self, f.name), rows) for f in fields(self)})
 
     def to(self, device: torch.device | str) -> DemonstrationBatch:
         """The batch itself, when Lightning asks: the policy moves what the processor makes of it."""

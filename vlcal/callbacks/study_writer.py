@@ -82,7 +82,7 @@ class StudyWriter(Observer):
             assessment,
             encoded,
             draw_seed(module.sampling.seed, "study"),
-            module.update.token_budget,
+            module.limits.tokens,
         )
         for name, values in self.ask(study).items():
             self._columns[name].append(values.detach().float().cpu())

@@ -17,6 +17,7 @@ from vlcal.policy import Policy
 from vlcal.probes import ExpectedLevel
 from vlcal.probes.study import Study
 from vlcal.training.chunks import ChunkedPrompts
+from vlcal.training.limits import Limits
 from vlcal.training.measurement import measure, with_evidence
 from vlcal.types import PromptBatch
 
@@ -58,7 +59,7 @@ def answered(config: Path, policy: Policy) -> Study:
     prompts = _first_prompts(_part(config, "data", LightningDataModule))
     chunked = ChunkedPrompts(policy, prompts, module.pipeline.reader.grammar)
     plan, budget = module.sampling.validation_plan(), module.update.token_budget
-    assessment = module.pipeline.assess(policy, chunked, plan, budget)
+    assessment = module.pipeline.assess(policy, chunked, plan, Limits(budget))
     return Study(policy, module.pipeline, plan.engine, assessment, chunked.encoded(chunked.all), plan.seed, budget)
 
 
@@ -80,7 +81,7 @@ def _read(study: Study) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The log-probabilities of the tokens of all responses, and their expected confidences."""
     rollouts, vision = study.assessment.rollouts, study.assessment.responses.spans.vision
     evident, temperature = with_evidence(study.assessment.prompts), study.engine.temperature
-    evidence = measure(study.policy, study.encoded, [], rollouts, vision, evident, temperature, study.budget)
+    evidence = measure(study.policy, study.encoded, [], rollouts, vision, evident, temperature, Limits(study.budget))
     return evidence.log_probs.cpu(), dict(ExpectedLevel()(study))
 
 

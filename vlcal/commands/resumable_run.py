@@ -9,42 +9,67 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from vlcal.callbacks.observer import tensorboards
+from vlcal.modules.loop_state import settle
+from vlcal.modules.preemption import EndSignals
+from vlcal.training.ranks import from_all
 
-TERMINATED = 128 + signal.SIGTERM  # as a shell says it
+ENDED_BY = 128  # plus the number of the signal, as a shell says it
 
 
 class ResumableRun(Callback):
     """Keeps the last state of a run that saves checkpoints, and its log without a gap and without doubles.
 
-    The state is written as last.ckpt at the end of the run and when the process is told to terminate, which then ends
-    with the status of a terminated one. `--ckpt_path last` resumes from the latest.
+    The state is written as last.ckpt at the end of the run. Where the process is told to end, by SIGTERM or SIGUSR1, it
+    is written behind the step or the batch of a validation that runs, and the process ends with the status of one that
+    the signal ended. `--ckpt_path last` resumes from the latest.
+
+    Under SLURM, where Lightning is set to requeue (`SLURMEnvironment(auto_requeue=True)`, its default), SIGUSR1 also
+    has the job queued again.
     """
 
     def __init__(self) -> None:
         self._saved: int | None = None  # the step of the latest checkpoint
+        self._signals = EndSignals()
+        self._asks_in_validation = True
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen to signals from here on, where Lightning has its own handlers in place."""
+        self._signals.listen(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hide what an earlier run logged in this folder from this step on: it is taken and logged again."""
+        self._signals.listen(trainer)
         for writer in tensorboards(trainer):
             if len([*Path(writer.log_dir).glob("events.*")]) > 1:
                 writer.close()  # TensorBoard hides earlier entries by the first one of a file
                 writer.purge_step = trainer.fit_loop.total_batch_idx + 1
+        epochs = trainer.fit_loop.epoch_progress.current
+        if epochs.started == epochs.processed:  # type: ignore[attr-defined]  # declared below what it is
+            trainer.fit_loop.reset_restart_stage()  # or Lightning would not count the epoch that begins as begun
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Write down the figures of the step before, which no checkpoint brings back."""
         _flush(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write down the figures of the step before, likewise."""
+        """Write down the figures of the step before, likewise; ranks of unequally many batches cannot agree in it."""
         _flush(trainer)
+        self._asks_in_validation = len({str(batches) for batches in from_all(trainer.num_val_batches)}) == 1
+
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+        """Have the run end here if it was told to."""
+        if self._asks_in_validation and trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self._end_if_told(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save at the last step of a run that ends by steps: afterwards Lightning takes its epoch for complete."""
+        """Have the run end here if it was told to; save its last step, if steps limit it, ahead of a validation."""
+        self._end_if_told(trainer)
         if trainer.global_step == trainer.max_steps:
             self._save(trainer)
 
@@ -53,32 +78,53 @@ class ResumableRun(Callback):
         self._save(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save before a terminated process ends."""
-        if isinstance(exception, SIGTERMException):
-            exception.code = TERMINATED
-            if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
-                if trainer.validating:
-                    _rewind_validation(trainer)
-                self._save(trainer)
+        """Save before a process that was told to ends."""
+        if not isinstance(exception, SIGTERMException):
+            return
+        exception.code = ENDED_BY + (self._signals.agreed or signal.SIGTERM)
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self._save(trainer)
+            if trainer.is_global_zero:
+                self._requeue(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Note which step is saved."""
+        """Note which step is saved, and save the place of the run so that it is resumed exactly."""
         self._saved = trainer.global_step
+        if trainer.state.fn == TrainerFn.FITTING and "loops" in checkpoint:
+            settle(checkpoint["loops"]["fit_loop"], trainer.num_training_batches, self._validation_due(trainer))
+
+    def _validation_due(self, trainer: Trainer) -> bool:
+        """Whether a validation is under way, or stands between the batch that just ended and the next."""
+        if trainer.validating:
+            return trainer.interrupted  # otherwise it is over, and the callbacks that save behind it do so
+        loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
+        counts = loop.batch_progress.current
+        ended = counts.completed < counts.processed  # type: ignore[attr-defined]  # declared below what it is
+        return ended and not trainer.should_stop and fetcher is not None and loop._should_check_val_fx(fetcher)
+
+    def _end_if_told(self, trainer: Trainer) -> None:
+        if self._signals.agree():
+            trainer._signal_connector.received_sigterm = True  # Lightning leaves its loops where all counters agree
+
+    def _requeue(self, trainer: Trainer) -> None:
+        if self._last(trainer) is None:
+            rank_zero_warn(
+                "The run saved nothing, and is not queued again: give `trainer.callbacks` a ModelCheckpoint."
+            )
+        else:
+            self._signals.requeue()
+
+    def _last(self, trainer: Trainer) -> Path | None:
+        """Where the last state belongs; None in a run that saves no checkpoints."""
+        keeps = trainer.checkpoint_callback
+        if not isinstance(keeps, ModelCheckpoint) or not keeps.dirpath:
+            return None
+        return Path(keeps.dirpath) / f"{keeps.CHECKPOINT_NAME_LAST}{keeps.FILE_EXTENSION}"
 
     def _save(self, trainer: Trainer) -> None:
-        keeps = trainer.checkpoint_callback
-        if isinstance(keeps, ModelCheckpoint) and keeps.dirpath and self._saved != trainer.global_step:
-            trainer.save_checkpoint(Path(keeps.dirpath) / f"{keeps.CHECKPOINT_NAME_LAST}{keeps.FILE_EXTENSION}")
-
-
-def _rewind_validation(trainer: Trainer) -> None:
-    """Have the resumed run validate from the first batch: from the middle it would go on without the first figures.
-
-    Lightning takes a validation up again where a batch of it was started and not processed.
-    """
-    progress = trainer.fit_loop.epoch_loop.val_loop.batch_progress
-    progress.reset()
-    progress.total.ready = progress.total.started = 1  # type: ignore[attr-defined]  # declared below what it is
+        path = self._last(trainer)
+        if path is not None and self._saved != trainer.global_step:
+            trainer.save_checkpoint(path)
 
 
 def _flush(trainer: Trainer) -> None:

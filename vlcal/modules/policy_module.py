@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,9 @@ from vlcal.modules.trained_under import (
 from vlcal.parts import fresh_defaults, settings_of
 from vlcal.policy import Policy, PolicySpec
 from vlcal.training.guard import FiniteGuard
+from vlcal.training.limits import Limits
 from vlcal.training.optimization import Optimization
-from vlcal.training.ranks import add_gradients, on_every_rank
+from vlcal.training.ranks import add_gradients, on_every_rank, summed
 from vlcal.training.sampling import draw_seed
 
 
@@ -52,6 +53,7 @@ class PolicyModule(lightning.LightningModule):
         self.guard = guard
         self.automatic_optimization = False
         self.strict_loading = False
+        self.limits = Limits()
         self.settings: dict[str, Any] = {}
         self._policy: Policy | None = None
         self._steps = 0  # of the whole run
@@ -132,6 +134,7 @@ class PolicyModule(lightning.LightningModule):
         else:
             self.guard.passed()
         self.log("train/skipped_steps", float(self.guard.skipped), batch_size=1)
+        self.log("train/memory/halvings", float(sum(summed([self.limits.halvings]))), batch_size=1)
         return outputs
 
     @abstractmethod
@@ -177,22 +180,26 @@ class PolicyModule(lightning.LightningModule):
                 f"which learns {len(expected)}. Use the policy and adaptation it was trained with."
             )
 
-    def update_weights(self, losses: Iterable[Tensor]) -> Tensor:
-        """One update along the gradient of the sum of `losses`; gives its norm before clipping.
+    def update_weights(self, losses: Callable[[], Iterable[Tensor]]) -> Tensor:
+        """One update along the gradient of the sum of `losses()`; gives its norm before clipping.
 
         A step is a batch, into however many updates it is cut: the first of them counts it. So limits, schedules,
         checkpoints and logs, all of which Lightning looks at between batches, count alike.
 
         The backward pass of each loss ends before the next loss is computed, so that one graph at a time is in memory.
         The losses of all ranks add up to that of the step: gradients are added over ranks, once, after the last loss.
+        Where memory runs out, the gradient is dropped and made anew under smaller limits, by the same random numbers;
+        other ranks need not know, since until the last loss nothing is exchanged.
 
         Raises:
+            TooLittleMemoryError: On all ranks, if a pass that cannot be cut does not fit on one.
             NonFiniteError: On all ranks, if a loss or the gradient is not finite; no weight has moved.
         """
         optimizer = self.optimizers()
         optimizer.zero_grad()  # type: ignore[union-attr]
         self.policy.train()  # dropout acts, and activations are recomputed, while losses are made and nowhere else
-        on_every_rank(lambda: self._accumulate(losses))
+        restart = self._restart()
+        on_every_rank(lambda: self.limits.retried(lambda: self._accumulate(losses()), restart))
         add_gradients(self.policy.parameters())
         # In float16 losses are scaled up, and a scale that was too high shows in the gradient: the scaler skips that
         # step and lowers it.
@@ -207,6 +214,19 @@ class PolicyModule(lightning.LightningModule):
             self.trainer.strategy.optimizer_step(optimizer.optimizer, lambda: None)  # type: ignore[union-attr]
         self._updates += 1
         return norm
+
+    def _restart(self) -> Callable[[], None]:
+        """Drops all gradients, and puts the random streams back to where they are now."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        here, there = torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices]
+
+        def restart() -> None:
+            self.policy.zero_grad()
+            torch.set_rng_state(here)
+            for device, state in zip(devices, there, strict=True):
+                torch.cuda.set_rng_state(state, device)
+
+        return restart
 
     def _accumulate(self, losses: Iterable[Tensor]) -> None:
         """The gradient of the sum of losses, on this rank."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from lightning.pytorch.trainer.states import TrainerFn
@@ -21,6 +21,7 @@ from vlcal.training.chunks import ChunkedPrompts
 from vlcal.training.counterfactual import own_and_counterfactual
 from vlcal.training.guard import FiniteGuard
 from vlcal.training.learner import Learner, Update
+from vlcal.training.limits import Limits
 from vlcal.training.optimization import Optimization
 from vlcal.training.pipeline import Pipeline
 from vlcal.training.ranks import added, of_all_ranks
@@ -72,6 +73,7 @@ class ReinforcementModule(PolicyModule):
         self.pipeline = pipeline
         self.sampling = sampling
         self.update = update
+        self.limits = Limits(update.token_budget)
         self.calibration = CalibrationMetrics()
         self.malformed_patience = malformed_patience
         self._malformed = 0  # batches in a row
@@ -119,11 +121,11 @@ class ReinforcementModule(PolicyModule):
         """Collect completions of the batch, learn from them, and hand on what was collected."""
         self.policy.eval()  # dropout would make the sampled and the scored pass disagree
         prompts, plan, update = self.chunked(batch), self.sampling.training_plan(self.global_step), self.update
-        experience = self.pipeline.collect(self.policy, prompts, plan, update.correction, update.token_budget)
+        experience = self.pipeline.collect(self.policy, prompts, plan, update.correction, self.limits)
         own, _ = own_and_counterfactual(experience.assessment)
         step, counterfactual = own_and_counterfactual(of_all_ranks(experience.assessment))
         self._refuse_malformed(step)
-        learner = Learner(self.policy, self.pipeline.reader, update, plan.engine.temperature)
+        learner = Learner(self.policy, self.pipeline.reader, update, plan.engine.temperature, self.limits)
         with self.pipeline.clock.phase("update"):
             for rows in update.minibatches(len(batch)):
                 self._learn(learner.passes(experience, prompts, rows), len(rows))
@@ -144,8 +146,8 @@ class ReinforcementModule(PolicyModule):
         """The assessment of the completions of a batch; no part remembers anything of it."""
         self.pipeline.clock.take()  # of the validation batch before, which no step of training shall count
         with self.pipeline.preserve_state():
-            plan, budget = self.sampling.validation_plan(), self.update.token_budget
-            assessment = self.pipeline.assess(self.policy, self.chunked(batch), plan, budget)
+            plan = self.sampling.validation_plan()
+            assessment = self.pipeline.assess(self.policy, self.chunked(batch), plan, self.limits)
         self.calibration.update(Outcomes.of(assessment))
         return {"assessment": assessment}
 
@@ -164,16 +166,17 @@ class ReinforcementModule(PolicyModule):
         """Forget the responses; the callbacks have them."""
         self.calibration.reset()
 
-    def _learn(self, passes: Iterator[PolicyUpdate], prompts: int) -> None:
+    def _learn(self, passes: Iterable[PolicyUpdate], prompts: int) -> None:
         """One update from the passes of one minibatch."""
         metrics: Counter[str] = Counter()
 
         def losses() -> Iterator[Tensor]:
+            metrics.clear()
             for part in passes:
                 metrics.update({**part.stats, "loss": float(part.loss.detach())})
                 yield part.loss
 
-        norm = self.update_weights(losses())
+        norm = self.update_weights(losses)
         logged = {f"train/objective/{name}": value for name, value in added(metrics).items()}
         self.log_dict({**logged, "train/objective/gradient_norm": norm}, batch_size=prompts)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from vlcal.functional.surrogate import token_mean
 from vlcal.modules.policy_module import PolicyModule
 from vlcal.parts import fresh_defaults
 from vlcal.policy import Continuations, PolicySpec
@@ -18,7 +17,7 @@ from vlcal.text.parse import Span
 from vlcal.text.spans import token_masks, token_offsets
 from vlcal.training.guard import FiniteGuard
 from vlcal.training.optimization import Optimization
-from vlcal.training.ranks import added, on_every_rank, summed
+from vlcal.training.ranks import added, summed
 from vlcal.types import DemonstrationBatch
 
 
@@ -51,25 +50,39 @@ class SupervisedModule(PolicyModule):
 
     def learn(self, batch: DemonstrationBatch) -> None:
         """One update towards the demonstrations."""
-        loss, tokens = on_every_rank(lambda: self._loss(batch))
-        (total,) = summed([tokens])
-        loss = loss * (tokens / max(total, 1))  # so that every token of the step counts alike, on whichever rank it is
-        norm = self.update_weights([loss])
-        whole = added({"loss": float(loss.detach())})["loss"]
+        (total,) = summed([int(self._imitated(batch).sum())])
+        sums: list[float] = []
+
+        def losses() -> Iterator[Tensor]:
+            sums.clear()
+            for rows in self.limits.some(len(batch.prompts)):
+                # So that every token of the step counts alike, in whichever pass and on whichever rank it is.
+                loss = self._sum(batch.select(rows)) / max(total, 1)
+                sums.append(float(loss.detach()))
+                yield loss
+
+        norm = self.update_weights(losses)
+        whole = added({"loss": sum(sums)})["loss"]
         self.log_dict({"train/loss": whole, "train/gradient_norm": norm}, batch_size=len(batch.prompts))
         self.log("loss", whole, prog_bar=True, logger=False, batch_size=len(batch.prompts))
 
     def validation_step(self, batch: DemonstrationBatch, batch_idx: int) -> None:
         """The loss on held-out demonstrations."""
-        loss, tokens = self._loss(batch)
-        self.log("val/loss", loss, prog_bar=True, batch_size=tokens, sync_dist=True)
+        tokens = int(self._imitated(batch).sum())
+        some = self.limits.some
+        parts = self.limits.retried(lambda: [self._sum(batch.select(rows)) for rows in some(len(batch.prompts))])
+        self.log("val/loss", sum(parts) / max(tokens, 1), prog_bar=True, batch_size=tokens, sync_dist=True)
 
-    def _loss(self, batch: DemonstrationBatch) -> tuple[Tensor, int]:
-        """The mean over the tokens that are imitated, and how many there are."""
+    def _sum(self, batch: DemonstrationBatch) -> Tensor:
+        """The sum over the tokens that are imitated."""
         encoded = self.policy.encode(batch.prompts, self.grammar)
         tokens, mask, given = self._completions(batch)
         log_probs, _ = self.policy.score(Continuations.of(encoded, tokens, mask))
-        return token_mean(-log_probs, mask & ~given), int((mask & ~given).sum())
+        return -log_probs.masked_fill(~(mask & ~given), 0.0).sum()
+
+    def _imitated(self, batch: DemonstrationBatch) -> Bool[Tensor, "N T"]:
+        _, mask, given = self._completions(batch)
+        return mask & ~given
 
     def _completions(
         self, batch: DemonstrationBatch

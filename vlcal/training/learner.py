@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,6 +24,7 @@ from vlcal.objectives import (
 from vlcal.parts import fresh_defaults
 from vlcal.policy import AdapterOff, Continuations, EncodedPrompts, MicroBatch, Policy, Reference
 from vlcal.training.chunks import ChunkedPrompts, cut
+from vlcal.training.limits import Limits
 from vlcal.training.ranks import from_all, summed
 from vlcal.training.reader import ResponseReader
 from vlcal.types import Experience, PolicyUpdate, Responses
@@ -40,7 +41,7 @@ class Update:
         correction: What is done about completions that were sampled with other probabilities than are learned on.
         minibatch_prompts: Prompts whose groups go into one update; fewer than a batch has means several updates.
         token_budget: Tokens that go through the model at once, prompts and completions together. Memory follows it;
-            what is learned does not. A group that is longer is cut.
+            what is learned does not. A group that is longer is cut. It is halved where memory runs out.
     """
 
     @fresh_defaults
@@ -76,6 +77,20 @@ class Update:
 
 
 @dataclass(frozen=True)
+class Passes:
+    """The passes of an update, computed one after the other each time that they are gone through.
+
+    Args:
+        made: Computes them.
+    """
+
+    made: Callable[[], Iterator[PolicyUpdate]]
+
+    def __iter__(self) -> Iterator[PolicyUpdate]:
+        return self.made()
+
+
+@dataclass(frozen=True)
 class Learner:
     """Computes the loss of an update, in as many passes as chunks and token budget ask for.
 
@@ -84,17 +99,20 @@ class Learner:
         reader: How responses are read: the levels of a confidence, and how two become one.
         update: The terms of the loss.
         temperature: The completions were sampled at.
+        limits: What goes through the model at once; by default the token budget of the update.
     """
 
     policy: Policy
     reader: ResponseReader
     update: Update
     temperature: float
+    limits: Limits | None = None
 
-    def passes(self, experience: Experience, prompts: ChunkedPrompts, rows: list[int]) -> Iterator[PolicyUpdate]:
+    def passes(self, experience: Experience, prompts: ChunkedPrompts, rows: list[int]) -> Passes:
         """The losses of all passes; over all ranks they add up to that of the whole, and so do the metrics of them.
 
-        A metric that is no part of a loss, such as the share of tokens that were clipped, is averaged alike.
+        They may be gone through again, in other passes once limits have changed. A metric that is no part of a loss,
+        such as the share of tokens that were clipped, is averaged alike.
 
         Args:
             experience: Of the step.
@@ -103,14 +121,21 @@ class Learner:
         """
         learned = experience.select(rows)
         totals = summed(self._counts(learned, self._policy_mask(learned)))
-        for chunk in prompts.chunks(rows):
-            yield from self._passes(experience.select(chunk), prompts.encoded(chunk), totals)
+        limits = self.limits or Limits(self.update.token_budget)
 
-    def _passes(self, experience: Experience, encoded: EncodedPrompts, totals: Sequence[int]) -> Iterator[PolicyUpdate]:
+        def made() -> Iterator[PolicyUpdate]:
+            for chunk in prompts.chunks(rows):
+                yield from self._passes(experience.select(chunk), prompts.encoded(chunk), totals, limits)
+
+        return Passes(made)
+
+    def _passes(
+        self, experience: Experience, encoded: EncodedPrompts, totals: Sequence[int], limits: Limits
+    ) -> Iterator[PolicyUpdate]:
         """The losses of a chunk, as shares of what each term is a mean over."""
         policy_mask, rollouts = self._policy_mask(experience), experience.assessment.rollouts
         completions = Continuations.of(encoded, rollouts.tokens, rollouts.mask)
-        for part in self.policy.micro_batches(completions, self.update.token_budget):
+        for part in limits.parts(self.policy, completions):
             held, held_mask = experience.completions(part.rows), policy_mask[part.rows]
             shares = [own / max(total, 1) for own, total in zip(self._counts(held, held_mask), totals, strict=True)]
             yield _joined(self._terms(held, self._with_gradient(part, experience), held_mask), shares)

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vlcal.functional.vocabulary import token_statistics, vocabulary_kl
-from vlcal.policy import UNLIMITED, Continuations, EncodedPrompts, MicroBatch, Policy
+from vlcal.policy import Continuations, EncodedPrompts, MicroBatch, Policy
+from vlcal.training.limits import Limits
 from vlcal.types import Evidence, PromptBatch, Rollouts
 
 
@@ -32,7 +33,7 @@ def measure(
     vision: Bool[Tensor, "N T"],
     evident: Bool[Tensor, " P"],
     temperature: float = 1.0,
-    budget: int = UNLIMITED,
+    limits: Limits | None = None,
 ) -> Evidence:
     """Log-probabilities and entropy given the images, and on vision tokens KL(p(. | image) || p(. | perturbed image)).
 
@@ -47,13 +48,13 @@ def measure(
         vision: True on vision tokens.
         evident: True where a prompt has an image to perturb; the KL of all others is NaN.
         temperature: The completions were sampled at.
-        budget: Tokens that go through the model at once.
+        limits: What goes through the model at once; all where it is left out.
     """
     tokens, mask = rollouts.tokens, rollouts.mask
     unseen = ~evident.to(tokens.device).repeat_interleave(rollouts.group_size)[:, None]
     vision = vision & ~unseen
     log_probs, plain, entropy, kl, blurred = (torch.zeros(tokens.shape, device=tokens.device) for _ in range(5))
-    for part in policy.micro_batches(Continuations.of(encoded, tokens, mask), budget):
+    for part in (limits or Limits()).parts(policy, Continuations.of(encoded, tokens, mask)):
         rows = part.rows
         hidden = policy.hidden(part)
         scorable_mask = policy.scorable_mask(part.tokens, part.mask)

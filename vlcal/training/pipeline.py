@@ -18,10 +18,11 @@ from vlcal.errors import UserError
 from vlcal.objectives import SamplerCorrection
 from vlcal.parts import fresh_defaults, load_states, states_of
 from vlcal.perturbations import PatchMask, Perturbation
-from vlcal.policy import UNLIMITED, EncodedPrompts, Policy
+from vlcal.policy import EncodedPrompts, Policy
 from vlcal.record_rows import taken
 from vlcal.rewards import Attempts, Reward, combine
 from vlcal.training.chunks import ChunkedPrompts, joined
+from vlcal.training.limits import FewerPrompts, Limits
 from vlcal.training.measurement import measure, with_evidence
 from vlcal.training.phases import PhaseClock
 from vlcal.training.ranks import AllRanks, on_every_rank
@@ -73,7 +74,7 @@ class Pipeline:
         prompts: ChunkedPrompts,
         plan: SamplingPlan,
         correction: SamplerCorrection,
-        budget: int = UNLIMITED,
+        limits: Limits | None = None,
     ) -> Experience:
         """What a step learns from: rollouts, read, measured and rewarded; then their advantages, corrected.
 
@@ -83,8 +84,10 @@ class Pipeline:
 
         Raises:
             NonFiniteError: On all ranks, if a state, a log-probability or a reward is not finite on one.
+            TooLittleMemoryError: On all ranks, if what cannot be cut does not fit on one.
         """
-        rollouts, responses, evidence = on_every_rank(lambda: self._measured(policy, prompts, plan, budget))
+        bounds = limits or Limits()
+        rollouts, responses, evidence = on_every_rank(lambda: self._measured(policy, prompts, plan, bounds))
         width = rollouts.tokens.shape[1]
         ranks = AllRanks(len(prompts.prompts), plan.group_size, policy.device)
         step = ranks.joined(rollouts)
@@ -98,7 +101,7 @@ class Pipeline:
 
     @torch.no_grad()
     def assess(
-        self, policy: Policy, prompts: ChunkedPrompts, plan: SamplingPlan, budget: int = UNLIMITED
+        self, policy: Policy, prompts: ChunkedPrompts, plan: SamplingPlan, limits: Limits | None = None
     ) -> Assessment:
         """Completions, what they say, how certain they are and what they earn: all that a validation needs.
 
@@ -109,17 +112,17 @@ class Pipeline:
             policy: What writes, not in training mode: dropout would make the passes over a completion disagree.
             prompts: The prompts, in chunks.
             plan: How completions are sampled.
-            budget: Tokens that go through the model at once.
+            limits: What goes through the model at once; all where it is left out.
         """
-        rollouts, responses, evidence = self._measured(policy, prompts, plan, budget)
+        rollouts, responses, evidence = self._measured(policy, prompts, plan, limits or Limits())
         certainty = self.certainty(evidence, rollouts, responses)
         return self._rewarded(prompts.prompts, rollouts, responses, evidence, certainty)
 
     def _measured(
-        self, policy: Policy, prompts: ChunkedPrompts, plan: SamplingPlan, budget: int
+        self, policy: Policy, prompts: ChunkedPrompts, plan: SamplingPlan, limits: Limits
     ) -> tuple[Rollouts, Responses, Evidence]:
         """The completions, read, with what is measured on their tokens."""
-        measured = [self._of_chunk(policy, prompts, chunk, plan, budget) for chunk in prompts.chunks(prompts.all)]
+        measured = [self._of_chunk(policy, prompts, chunk, plan, limits) for chunk in prompts.chunks(prompts.all)]
         rollouts, responses, evidence = (joined(parts) for parts in zip(*measured, strict=True))
         tokens = rollouts.tokens.masked_fill(~rollouts.mask, policy.pad_token_id)
         return replace(rollouts, tokens=tokens), responses, evidence
@@ -140,12 +143,12 @@ class Pipeline:
         return advantages
 
     def _of_chunk(
-        self, policy: Policy, prompts: ChunkedPrompts, chunk: list[int], plan: SamplingPlan, budget: int
+        self, policy: Policy, prompts: ChunkedPrompts, chunk: list[int], plan: SamplingPlan, limits: Limits
     ) -> tuple[Rollouts, Responses, Evidence]:
         """The completions of one chunk, read, with what is measured on their tokens."""
         asked, encoded = prompts.prompts.select(chunk), prompts.encoded(chunk)
         with self.clock.phase("sampling"):
-            rollouts = self._sampled(policy, asked, encoded, plan)
+            rollouts = self._sampled(policy, asked, encoded, replace(plan, engine=FewerPrompts(plan.engine, limits)))
         responses = self.reader.read(policy, asked, rollouts)
         vision, evident, temperature = responses.spans.vision, with_evidence(asked), plan.engine.temperature
         something = vision.any() and evident.any() and self.perturbation.strength > 0
@@ -154,7 +157,9 @@ class Pipeline:
             for number in range(self.copies if something else 0)
         ]
         with self.clock.phase("scoring"):
-            evidence = measure(policy, encoded, perturbed, rollouts, vision, evident, temperature, budget)
+            evidence = limits.retried(
+                lambda: measure(policy, encoded, perturbed, rollouts, vision, evident, temperature, limits)
+            )
         return rollouts, responses, evidence
 
     def _sampled(self, policy: Policy, prompts: PromptBatch, encoded: EncodedPrompts, plan: SamplingPlan) -> Rollouts:

@@ -15,12 +15,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from vlcal.errors import NonFiniteError
+from vlcal.errors import NonFiniteError, TooLittleMemoryError
 from vlcal.record_rows import mapped, taken
 from vlcal.training.chunks import joined
 from vlcal.types import Assessment
 
 Item = TypeVar("Item")
+
+# What ends or skips a step on all ranks, the graver first, with what those say that did not meet it.
+PASSED_ON = {
+    TooLittleMemoryError: "The memory of another rank does not suffice.",
+    NonFiniteError: "Another rank met numbers that are not finite.",
+}
 
 
 def from_all(value: Item) -> list[Item]:
@@ -36,15 +42,18 @@ def on_every_rank(compute: Callable[[], Item]) -> Item:
     """What `compute` gives, once it has numbers on all ranks; a rank that failed alone would leave others waiting.
 
     Raises:
-        NonFiniteError: On all ranks, if `compute` raised it on one.
+        TooLittleMemoryError: On all ranks, if `compute` raised it on one.
+        NonFiniteError: Likewise.
     """
     computed, error = None, None
     try:
         computed = compute()
-    except NonFiniteError as raised:
+    except (NonFiniteError, TooLittleMemoryError) as raised:
         error = raised
-    if any(from_all(error is not None)):
-        raise error or NonFiniteError("Another rank met numbers that are not finite.")
+    failed = set(from_all(type(error)))
+    for kind, elsewhere in PASSED_ON.items():
+        if kind in failed:
+            raise error if isinstance(error, kind) else kind(elsewhere)
     return computed  # type: ignore[return-value]
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from vlcal.errors import NonFiniteError, UserError
+from vlcal.errors import NonFiniteError, UserError, out_of_memory
 from vlcal.policy.layouts.continuations import Continuations
 from vlcal.policy.layouts.encoded import EncodedPrompts
 from vlcal.policy.layouts.float32 import Float32Model
@@ -59,7 +59,7 @@ def fitting_layout(model: HeadlessModel, trial: Callable[[], Continuations]) -> 
             layout = make()
             tried.refuse_difference(layout)
         except REFUSALS as refusal:
-            if isinstance(refusal, FAULTS) or "CUDA error" in str(refusal):
+            if isinstance(refusal, FAULTS) or "CUDA error" in str(refusal) or out_of_memory(refusal):
                 raise
             reason = refusal
         else:
