@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -46,6 +45,7 @@ def config(policy: Path, folder: Path, questions: Path, **data: object) -> dict[
             "logger": part("lightning.pytorch.loggers.TensorBoardLogger", save_dir=root, name="log", version=""),
             "callbacks": [
                 part("vlcal.callbacks.CertaintyMonitor"),
+                part("vlcal.callbacks.ReliabilityDiagram"),
                 part("vlcal.callbacks.CollapseWatch", patience=2),
                 part(f"{HERE}.Journal", file=f"{root}/journal.jsonl"),
                 part(
@@ -134,25 +134,12 @@ def journal(folder: Path) -> dict[int, list[str]]:
 
 
 def logged(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """What TensorBoard shows of a run, by name."""
-    log = EventAccumulator(str(folder / "log"), size_guidance={"scalars": 0})
+    """What TensorBoard shows of a run, by name: values, and widths of pictures."""
+    log = EventAccumulator(str(folder / "log"), size_guidance={"scalars": 0, "images": 0})
     log.Reload()
-    return {name: [(event.step, event.value) for event in log.Scalars(name)] for name in log.Tags()["scalars"]}
-
-
-def shown(folder: Path) -> dict[str, dict[int, list[float]]]:
-    """The different values that TensorBoard shows of a run, by name and step.
-
-    A validation that a run was killed behind, with its last checkpoint ahead of it, stands there twice.
-    """
-    scalars: dict[str, dict[int, list[float]]] = {}
-    for name, entries in logged(folder).items():
-        steps = scalars.setdefault(name, {})
-        for step, value in entries:
-            values = steps.setdefault(step, [])
-            if not any(value == known or (math.isnan(value) and math.isnan(known)) for known in values):
-                values.append(value)
-    return scalars
+    scalars = {name: [(event.step, event.value) for event in log.Scalars(name)] for name in log.Tags()["scalars"]}
+    pictures = {name: [(event.step, event.width) for event in log.Images(name)] for name in log.Tags()["images"]}
+    return scalars | pictures
 
 
 def end(folder: Path) -> dict[str, Any]:
@@ -171,13 +158,13 @@ def numbers(value: Any) -> Any:
 def differences(folder: Path, straight: Path) -> list[str]:
     """What differs between a run and one without a break: names of parts of the last checkpoint, prompts, figures."""
     found, sought = (
-        {**{key: numbers(end(of)[key]) for key in KEPT}, "figures": shown(of)} for of in (folder, straight)
+        {**{key: numbers(end(of)[key]) for key in KEPT}, "figures": logged(of)} for of in (folder, straight)
     )
     prompts = [] if journal(folder) == journal(straight) else ["prompts"]
-    return prompts + [name for name, value in sought.items() if not _same(found[name], value)]
+    return prompts + [name for name, value in sought.items() if not same(found[name], value)]
 
 
-def _same(found: Any, sought: Any) -> bool:
+def same(found: Any, sought: Any) -> bool:
     """Whether two nests of numbers are equal bit for bit."""
     try:
         torch.testing.assert_close(found, sought, rtol=0, atol=0, equal_nan=True)

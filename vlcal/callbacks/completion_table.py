@@ -5,7 +5,8 @@ from __future__ import annotations
 from lightning.pytorch import LightningModule, Trainer
 
 from vlcal.callbacks.completions import completion_markdown, completion_rows
-from vlcal.callbacks.observer import Observer, tensorboards, training_batches
+from vlcal.callbacks.event_files import tensorboards
+from vlcal.callbacks.observer import Observer, training_batches
 from vlcal.callbacks.plots import completion_figure, rendered
 from vlcal.errors import UserError
 from vlcal.types import Assessment

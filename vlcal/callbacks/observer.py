@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from vlcal.errors import UserError
 from vlcal.types import Assessment
@@ -81,13 +80,6 @@ def assessment_in(outputs: Any) -> Assessment | None:
     """The assessment that a step handed on, if it did."""
     assessment = outputs.get("assessment") if isinstance(outputs, Mapping) else None
     return assessment if isinstance(assessment, Assessment) else None
-
-
-def tensorboards(trainer: Trainer) -> list[Any]:
-    """The TensorBoard writers of a run; none on the ranks that write nothing."""
-    if not trainer.is_global_zero:
-        return []
-    return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
 def training_batches(trainer: Trainer) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 
-from vlcal.callbacks.observer import Observer, tensorboards, training_batches
+from vlcal.callbacks.event_files import tensorboards
+from vlcal.callbacks.observer import Observer, training_batches
 from vlcal.callbacks.plots import reliability_diagrams, rendered
 from vlcal.evaluation.metrics import EqualWidth
 from vlcal.evaluation.metrics.levels import Floats

@@ -12,7 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from vlcal.callbacks.observer import tensorboards
+from vlcal.callbacks.event_files import go_on, tensorboards
 from vlcal.modules.loop_state import settle
 from vlcal.modules.preemption import EndSignals
 from vlcal.training.ranks import from_all
@@ -41,12 +41,12 @@ class ResumableRun(Callback):
         self._signals.listen(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hide what an earlier run logged in this folder from this step on: it is taken and logged again."""
+        """Hide what an earlier fit logged in this folder and this one does and logs again."""
         self._signals.listen(trainer)
+        batches = trainer.fit_loop.epoch_loop.batch_progress.total
+        done = batches.processed  # type: ignore[attr-defined]  # declared below what it is
         for writer in tensorboards(trainer):
-            if len([*Path(writer.log_dir).glob("events.*")]) > 1:
-                writer.close()  # TensorBoard hides earlier entries by the first one of a file
-                writer.purge_step = trainer.fit_loop.total_batch_idx + 1
+            go_on(writer, done, validation_due=0 < done == batches.completed)
         epochs = trainer.fit_loop.epoch_progress.current
         if epochs.started == epochs.processed:  # type: ignore[attr-defined]  # declared below what it is
             trainer.fit_loop.reset_restart_stage()  # or Lightning would not count the epoch that begins as begun

@@ -1,0 +1,67 @@
+"""A run that goes on in a folder hides what it logs again, and nothing else."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
+
+from vlcal.callbacks.event_files import go_on
+
+Entries = list[tuple[str, int, float]]
+ACCURACY, LOSS = "val/accuracy", "train/loss"
+
+
+@pytest.fixture(autouse=True)
+def a_name_for_each_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Event files are named by the second, in which processes of these tests all fall."""
+    seconds = count(10**9)
+    monkeypatch.setattr("tensorboard.summary.writer.event_file_writer.time.time", lambda: float(next(seconds)))
+
+
+def log(folder: Path, entries: Entries, place: tuple[int, bool] | None = None) -> None:
+    """Log as one process does: an evaluation, or, from a place on, a fit."""
+    writer = SummaryWriter(str(folder))
+    if place is not None:
+        go_on(writer, *place)
+    for name, step, value in entries:
+        writer.add_scalar(name, value, step)
+    writer.close()
+
+
+def shown(folder: Path) -> Entries:
+    read = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    read.Reload()
+    return [(name, event.step, event.value) for name in sorted(read.Tags()["scalars"]) for event in read.Scalars(name)]
+
+
+FIRST: Entries = [(LOSS, 0, 5), (LOSS, 1, 4), (ACCURACY, 1, 0.5)]
+
+
+def test_an_evaluation_ahead_of_training_is_shown_however_often_the_fit_starts_anew(tmp_path: Path) -> None:
+    log(tmp_path, [(ACCURACY, 0, 0.25)])
+    for _ in range(3):
+        log(tmp_path, FIRST, (0, False))
+
+    assert shown(tmp_path) == [(LOSS, 0, 5), (LOSS, 1, 4), (ACCURACY, 0, 0.25), (ACCURACY, 1, 0.5)]
+
+
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_a_validation_that_is_repeated_is_shown_once_and_the_step_ahead_of_it_stays(
+    tmp_path: Path, restarts: int
+) -> None:
+    log(tmp_path, [*FIRST, (LOSS, 2, 9)], (0, False))
+    for _ in range(restarts):
+        log(tmp_path, [(ACCURACY, 1, 0.5), (LOSS, 2, 3)], (2, True))
+
+    assert shown(tmp_path) == [(LOSS, 0, 5), (LOSS, 1, 4), (LOSS, 2, 3), (ACCURACY, 1, 0.5)]
+
+
+def test_a_step_that_is_repeated_is_shown_once_and_the_validation_ahead_of_it_stays(tmp_path: Path) -> None:
+    log(tmp_path, [*FIRST, (LOSS, 2, 9)], (0, False))
+    log(tmp_path, [(LOSS, 2, 3)], (2, False))
+
+    assert shown(tmp_path) == [(LOSS, 0, 5), (LOSS, 1, 4), (LOSS, 2, 3), (ACCURACY, 1, 0.5)]

@@ -1,0 +1,63 @@
+"""The event files of TensorBoard, which a run that starts anew or resumes goes on with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+
+
+def tensorboards(trainer: Trainer) -> list[Any]:
+    """The TensorBoard writers of a run; none on the ranks that write nothing."""
+    if not trainer.is_global_zero:
+        return []
+    return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+
+
+def go_on(writer: Any, done: int, validation_due: bool) -> None:
+    """Hide what an earlier fit logged in the folder of a writer and this one logs again.
+
+    TensorBoard hides by steps alone. So that nothing else is hidden, what stays of the first such step is written
+    again: an evaluation ahead of training; training, where the validation behind it is to come.
+
+    Args:
+        writer: Of TensorBoard.
+        done: Steps the weights have learned from.
+        validation_due: Whether the validation behind the last of them comes first.
+    """
+    writer.flush()
+    files = sorted(Path(writer.log_dir).glob("events.*"))
+    fitted = [file for file in files if any(_is_of(event, "train/") for event in _events(file))]
+    if not fitted:
+        return
+    step = done - 1 if validation_due else done
+    kept: list[Any] = []
+    if validation_due:
+        kept = max((_ahead_of_validation(file, step) for file in fitted), key=len)
+    elif not done:
+        kept = [event for file in files if file not in fitted for event in _events(file) if event.step == step]
+    writer.close()  # TensorBoard takes what to hide from the first entry of a file
+    writer.purge_step = step
+    for event in kept:
+        writer._get_file_writer().add_event(event, walltime=event.wall_time)
+    writer.flush()
+
+
+def _ahead_of_validation(file: Path, step: int) -> list[Any]:
+    """What a file holds of the training of a step."""
+    events = (event for event in _events(file) if event.step == step)
+    return [*takewhile(lambda event: not _is_of(event, "val/"), events)]
+
+
+def _events(file: Path) -> Iterator[Any]:
+    """What was logged, without the entries on the file itself."""
+    return (event for event in LegacyEventFileLoader(str(file)).Load() if event.HasField("summary"))
+
+
+def _is_of(event: Any, stage: str) -> bool:
+    return any(value.tag.startswith(stage) for value in event.summary.value)
