@@ -22,11 +22,11 @@ def a_name_for_each_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tensorboard.summary.writer.event_file_writer.time.time", lambda: float(next(seconds)))
 
 
-def log(folder: Path, entries: Entries, place: tuple[int, bool] | None = None) -> None:
-    """Log as one process does: an evaluation, or, from a place on, a fit."""
+def log(folder: Path, entries: Entries, done: int | None = None, due: bool = False, loss: float = 0) -> None:
+    """Log as one process does: an evaluation, or a fit that goes on behind steps that are done."""
     writer = SummaryWriter(str(folder))
-    if place is not None:
-        go_on(writer, *place)
+    if done is not None:
+        go_on(writer, done, due, {LOSS: loss} if done else {})
     for name, step, value in entries:
         writer.add_scalar(name, value, step)
     writer.close()
@@ -44,7 +44,7 @@ FIRST: Entries = [(LOSS, 0, 5), (LOSS, 1, 4), (ACCURACY, 1, 0.5)]
 def test_an_evaluation_ahead_of_training_is_shown_however_often_the_fit_starts_anew(tmp_path: Path) -> None:
     log(tmp_path, [(ACCURACY, 0, 0.25)])
     for _ in range(3):
-        log(tmp_path, FIRST, (0, False))
+        log(tmp_path, FIRST, 0)
 
     assert shown(tmp_path) == [(LOSS, 0, 5), (LOSS, 1, 4), (ACCURACY, 0, 0.25), (ACCURACY, 1, 0.5)]
 
@@ -53,15 +53,24 @@ def test_an_evaluation_ahead_of_training_is_shown_however_often_the_fit_starts_a
 def test_a_validation_that_is_repeated_is_shown_once_and_the_step_ahead_of_it_stays(
     tmp_path: Path, restarts: int
 ) -> None:
-    log(tmp_path, [*FIRST, (LOSS, 2, 9)], (0, False))
+    log(tmp_path, [*FIRST, (LOSS, 2, 9)], 0)
     for _ in range(restarts):
-        log(tmp_path, [(ACCURACY, 1, 0.5), (LOSS, 2, 3)], (2, True))
+        log(tmp_path, [(ACCURACY, 1, 0.5), (LOSS, 2, 3)], 2, due=True)
 
     assert shown(tmp_path) == [(LOSS, 0, 5), (LOSS, 1, 4), (LOSS, 2, 3), (ACCURACY, 1, 0.5)]
 
 
 def test_a_step_that_is_repeated_is_shown_once_and_the_validation_ahead_of_it_stays(tmp_path: Path) -> None:
-    log(tmp_path, [*FIRST, (LOSS, 2, 9)], (0, False))
-    log(tmp_path, [(LOSS, 2, 3)], (2, False))
+    log(tmp_path, [*FIRST, (LOSS, 2, 9)], 0)
+    log(tmp_path, [(LOSS, 2, 3)], 2)
 
     assert shown(tmp_path) == [(LOSS, 0, 5), (LOSS, 1, 4), (LOSS, 2, 3), (ACCURACY, 1, 0.5)]
+
+
+@pytest.mark.parametrize("due", [True, False])
+def test_a_step_that_was_saved_and_not_logged_is_shown(tmp_path: Path, due: bool) -> None:
+    log(tmp_path, [(LOSS, 0, 5)], 0)
+    for _ in range(2):
+        log(tmp_path, [(ACCURACY, 1, 0.5)] if due else [], 2, due, loss=4)
+
+    assert shown(tmp_path)[:2] == [(LOSS, 0, 5), (LOSS, 1, 4)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ def tensorboards(trainer: Trainer) -> list[Any]:
     return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
-def go_on(writer: Any, done: int, validation_due: bool) -> None:
-    """Hide what an earlier fit logged in the folder of a writer and this one logs again.
+def go_on(writer: Any, done: int, validation_due: bool, last: Mapping[str, float]) -> None:
+    """Hide what an earlier fit logged in the folder of a writer and this one logs again, and log what it could not.
 
     TensorBoard hides by steps alone. So that nothing else is hidden, what stays of the first such step is written
     again: an evaluation ahead of training; training, where the validation behind it is to come.
@@ -29,10 +29,11 @@ def go_on(writer: Any, done: int, validation_due: bool) -> None:
         writer: Of TensorBoard.
         done: Steps the weights have learned from.
         validation_due: Whether the validation behind the last of them comes first.
+        last: Figures of the last of them, which a process that ended behind its checkpoint had not logged.
     """
     writer.flush()
     files = sorted(Path(writer.log_dir).glob("events.*"))
-    fitted = [file for file in files if any(_is_of(event, "train/") for event in _events(file))]
+    fitted = [file for file in files if any(_of("train/", event) for event in _events(file))]
     if not fitted:
         return
     step = done - 1 if validation_due else done
@@ -45,13 +46,16 @@ def go_on(writer: Any, done: int, validation_due: bool) -> None:
     writer.purge_step = step
     for event in kept:
         writer._get_file_writer().add_event(event, walltime=event.wall_time)
+    if not any(_names(event) & last.keys() for file in fitted for event in _events(file) if event.step == done - 1):
+        for name, value in last.items():
+            writer.add_scalar(name, value, done - 1)
     writer.flush()
 
 
 def _ahead_of_validation(file: Path, step: int) -> list[Any]:
     """What a file holds of the training of a step."""
     events = (event for event in _events(file) if event.step == step)
-    return [*takewhile(lambda event: not _is_of(event, "val/"), events)]
+    return [*takewhile(lambda event: not _of("val/", event), events)]
 
 
 def _events(file: Path) -> Iterator[Any]:
@@ -59,5 +63,9 @@ def _events(file: Path) -> Iterator[Any]:
     return (event for event in LegacyEventFileLoader(str(file)).Load() if event.HasField("summary"))
 
 
-def _is_of(event: Any, stage: str) -> bool:
-    return any(value.tag.startswith(stage) for value in event.summary.value)
+def _of(stage: str, event: Any) -> bool:
+    return any(name.startswith(stage) for name in _names(event))
+
+
+def _names(event: Any) -> set[str]:
+    return {value.tag for value in event.summary.value}

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.utilities.apply_func import convert_tensors_to_scalars
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
@@ -33,6 +34,7 @@ class ResumableRun(Callback):
 
     def __init__(self) -> None:
         self._saved: int | None = None  # the step of the latest checkpoint
+        self._figures: dict[str, float] = {}  # of the step that the checkpoint was saved behind
         self._signals = EndSignals()
         self._asks_in_validation = True
 
@@ -46,7 +48,7 @@ class ResumableRun(Callback):
         batches = trainer.fit_loop.epoch_loop.batch_progress.total
         done = batches.processed  # type: ignore[attr-defined]  # declared below what it is
         for writer in tensorboards(trainer):
-            go_on(writer, done, validation_due=0 < done == batches.completed)
+            go_on(writer, done, validation_due=0 < done == batches.completed, last=self._figures)
         epochs = trainer.fit_loop.epoch_progress.current
         if epochs.started == epochs.processed:  # type: ignore[attr-defined]  # declared below what it is
             trainer.fit_loop.reset_restart_stage()  # or Lightning would not count the epoch that begins as begun
@@ -91,16 +93,35 @@ class ResumableRun(Callback):
         """Note which step is saved, and save the place of the run so that it is resumed exactly."""
         self._saved = trainer.global_step
         if trainer.state.fn == TrainerFn.FITTING and "loops" in checkpoint:
+            checkpoint["figures"] = self._unlogged(trainer)
             settle(checkpoint["loops"]["fit_loop"], trainer.num_training_batches, self._validation_due(trainer))
+            _flush(trainer)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take up what was noted."""
+        self._saved = checkpoint["global_step"]
+        self._figures = checkpoint.get("figures", {})
+
+    def _unlogged(self, trainer: Trainer) -> dict[str, float]:
+        """The figures of the batch that just ended, which Lightning logs once all callbacks were told of its end."""
+        logs = trainer._logger_connector
+        if not self._batch_ended(trainer) or not logs.should_update_logs:
+            return {}
+        return {**convert_tensors_to_scalars(logs.metrics["log"]), "epoch": trainer.current_epoch}
 
     def _validation_due(self, trainer: Trainer) -> bool:
         """Whether a validation is under way, or stands between the batch that just ended and the next."""
         if trainer.validating:
             return trainer.interrupted  # otherwise it is over, and the callbacks that save behind it do so
-        loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
-        counts = loop.batch_progress.current
-        ended = counts.completed < counts.processed  # type: ignore[attr-defined]  # declared below what it is
-        return ended and not trainer.should_stop and fetcher is not None and loop._should_check_val_fx(fetcher)
+        fetcher, stops = trainer.fit_loop._data_fetcher, trainer.should_stop
+        if not self._batch_ended(trainer) or stops or fetcher is None:
+            return False
+        return trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
+
+    def _batch_ended(self, trainer: Trainer) -> bool:
+        """Whether callbacks are being told of the end of a batch."""
+        counts = trainer.fit_loop.epoch_loop.batch_progress.current
+        return bool(counts.completed < counts.processed)  # type: ignore[attr-defined]  # declared below what it is
 
     def _end_if_told(self, trainer: Trainer) -> None:
         if self._signals.agree():
