@@ -81,7 +81,7 @@ def run(folder: Path, updates: int) -> list[dict[str, float]]:
     (folder / "questions").mkdir()
     described = config(policy, folder / "run", write_questions(folder / "questions"))
     described["trainer"] |= {"max_epochs": -1, "max_steps": updates // 2, "val_check_interval": 25}
-    monitor, _, _, keeps = described["trainer"]["callbacks"]
+    monitor, *_, keeps = described["trainer"]["callbacks"]
     keeps["init_args"]["every_n_train_steps"] = 25
     gauge = part("endurance.Gauge", file=str(folder / "notes.jsonl"))
     described["trainer"]["callbacks"] = [monitor, gauge, keeps]

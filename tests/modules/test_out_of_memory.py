@@ -170,6 +170,21 @@ def test_what_cannot_be_cut_ends_in_one_line_with_the_way_out(
     assert CUDA in str(refused.value) and "\n" not in str(refused.value)
 
 
+def test_images_that_do_not_fit_end_in_one_line_with_the_way_out(
+    embedded: Path, grammar: Grammar, fit: Fit, scenes: Scenes
+) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError(CUDA)
+
+    module = reinforcement(embedded, grammar, 10**6)
+    module.configure_model()
+    assert module.policy.layout  # by a trial of its own
+    module.policy.backbone.base_model.visual.register_forward_pre_hook(full)
+
+    with pytest.raises(UserError, match=r"Lower `sampling\.chunk_prompts`"):
+        fit(module, [scenes(2)])
+
+
 def test_another_error_of_a_pass_is_passed_on() -> None:
     attempts = []
 

@@ -57,13 +57,14 @@ class Limits:
         """What `attempt` gives, made anew under smaller bounds as often as memory runs out in it.
 
         Args:
-            attempt: Goes through `parts` or `some`.
+            attempt: Goes through `parts` or `some`; where it does neither, it is not made anew.
             ahead: Drops what an attempt that failed has left behind, ahead of the next.
 
         Raises:
             TooLittleMemoryError: If nothing smaller can be done at once.
         """
         while True:
+            self._smaller = self._give_up
             try:
                 return attempt()
             except RuntimeError as error:

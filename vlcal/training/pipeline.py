@@ -146,16 +146,14 @@ class Pipeline:
         self, policy: Policy, prompts: ChunkedPrompts, chunk: list[int], plan: SamplingPlan, limits: Limits
     ) -> tuple[Rollouts, Responses, Evidence]:
         """The completions of one chunk, read, with what is measured on their tokens."""
-        asked, encoded = prompts.prompts.select(chunk), prompts.encoded(chunk)
+        asked, encoded = prompts.prompts.select(chunk), limits.retried(lambda: prompts.encoded(chunk))
         with self.clock.phase("sampling"):
             rollouts = self._sampled(policy, asked, encoded, replace(plan, engine=FewerPrompts(plan.engine, limits)))
         responses = self.reader.read(policy, asked, rollouts)
         vision, evident, temperature = responses.spans.vision, with_evidence(asked), plan.engine.temperature
         something = vision.any() and evident.any() and self.perturbation.strength > 0
-        perturbed = [
-            policy.encode(self.perturbed(policy, asked, plan.seed, number), self.reader.grammar)
-            for number in range(self.copies if something else 0)
-        ]
+        copies = [self.perturbed(policy, asked, plan.seed, number) for number in range(self.copies if something else 0)]
+        perturbed = limits.retried(lambda: [policy.encode(copy, self.reader.grammar) for copy in copies])
         with self.clock.phase("scoring"):
             evidence = limits.retried(
                 lambda: measure(policy, encoded, perturbed, rollouts, vision, evident, temperature, limits)
