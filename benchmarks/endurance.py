@@ -105,10 +105,11 @@ def plot(rows: list[dict[str, float]], file: Path) -> None:
 
     figure, (above, below) = pyplot.subplots(2, 1, sharex=True, figsize=(6, 3.4), dpi=90, layout="constrained")
     updates = [row["update"] for row in rows]
-    above.plot(updates, [row["mib"] for row in rows])
-    above.set(ylabel="resident MiB", ylim=(0, None))
-    below.plot(updates, [row["files"] for row in rows])
-    below.set(ylabel="open files", ylim=(0, None), xlabel="updates")
+    for axes, name, label in ((above, "mib", "resident MiB"), (below, "files", "open files")):
+        values = [row[name] for row in rows]
+        axes.plot(updates, values)
+        axes.set(ylabel=label, ylim=(0, 1.3 * max(values)))
+    below.set(xlabel="updates")
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file)
 

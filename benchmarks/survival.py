@@ -79,7 +79,7 @@ def survive(
             if fit(described(run), "--ckpt_path", "last", kill_after=moments[-1]) == 0:
                 break
             survived.kills += 1
-            step = max(journal(run))
+            step, _ = max(journal(run))
             survived.steps[step] = survived.steps.get(step, 0) + 1
         else:
             if fit(described(run), "--ckpt_path", "last") != 0:

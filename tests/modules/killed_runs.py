@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ class Journal(lightning.Callback):
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: PromptBatch, batch_idx: int) -> None:
         self._now, self._passes = trainer.global_step, 0
         with self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": self._now, "ids": batch.ids}) + "\n")
+            file.write(json.dumps({"step": self._now, "rank": trainer.global_rank, "ids": batch.ids}) + "\n")
         self._reached("rollout")
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: torch.Tensor) -> None:
@@ -105,17 +105,32 @@ class Journal(lightning.Callback):
                 self.step = -1
 
 
-def forked(run: Callable[[], None], watched: Path | None = None, kill_after: float = 0.0) -> int:
+def forked(
+    run: Callable[[], None], watched: Path | None = None, kill_after: float = 0.0, ranks: Mapping[str, str] = {}
+) -> int:
     """The exit status of a run in a process of its own; negative where a signal ended it.
 
     Args:
         run: What it does.
         watched: A file whose growth says that steps are taken; None kills at no moment.
         kill_after: Seconds from then on, after which it is killed.
+        ranks: What `torchrun` would set, for a run of two processes; one where it is empty.
     """
+    children = [
+        _child(run, {**ranks, "RANK": str(rank), "LOCAL_RANK": str(rank)} if ranks else {})
+        for rank in range(1 + bool(ranks))
+    ]
+    if watched is not None:
+        return _killed(children[0], watched, kill_after)
+    return min(_status(child) for child in children)
+
+
+def _child(run: Callable[[], None], settings: Mapping[str, str]) -> int:
+    """The process of a run."""
     child = os.fork()
     if child:
-        return _status(child) if watched is None else _killed(child, watched, kill_after)
+        return child
+    os.environ.update(settings)
     status = 1
     try:
         run()
@@ -158,6 +173,6 @@ if __name__ == "__main__":
         if number == 0:  # what is imported and parsed before the fork is there in all runs
             Cli(given, run=False).model.configure_model()
         kill = {"watched": Path(asked["watched"]), "kill_after": asked["kill_after"]} if "watched" in asked else {}
-        status = forked(lambda args=(command, *given): main([*args]), **kill)
+        status = forked(lambda args=(command, *given): main([*args]), **kill, ranks=asked.get("ranks", {}))
         sys.stdout.write(f"status {status}\n")
         sys.stdout.flush()

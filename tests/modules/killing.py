@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -107,18 +108,22 @@ class Runs:
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
 
-    def __call__(self, described: dict[str, Any], *args: str, kill_after: float | None = None) -> int:
+    def __call__(self, described: dict[str, Any], *args: str, kill_after: float | None = None, ranks: int = 1) -> int:
         """The status a run ends with.
 
         Args:
             described: Its config.
             args: Of the command, besides.
             kill_after: Seconds from its first step on, after which it is killed.
+            ranks: Its processes, one or two.
         """
         folder = Path(described["trainer"]["default_root_dir"])
         folder.mkdir(exist_ok=True)
         (folder / "given.yaml").write_text(yaml.safe_dump(described))
-        asked = {"args": ["fit", "--config", str(folder / "given.yaml"), *args]}
+        asked: dict[str, Any] = {"args": ["fit", "--config", str(folder / "given.yaml"), *args]}
+        if ranks > 1:
+            asked["args"] += ["--trainer.devices", str(ranks), "--trainer.strategy", "ddp"]
+            asked["ranks"] = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(ranks)}
         if kill_after is not None:
             asked |= {"kill_after": kill_after, "watched": str(folder / "journal.jsonl")}
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -127,10 +132,16 @@ class Runs:
         return int(next(line for line in self._process.stdout if line.startswith("status ")).split()[1])
 
 
-def journal(folder: Path) -> dict[int, list[str]]:
-    """The prompts of each step, as the last process that took it met them."""
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def journal(folder: Path) -> dict[tuple[int, int], list[str]]:
+    """The prompts of each step and rank, as the last process that took the step met them."""
     lines = map(json.loads, (folder / "journal.jsonl").read_text().splitlines())
-    return {line["step"]: line["ids"] for line in lines}
+    return {(line["step"], line["rank"]): line["ids"] for line in lines}
 
 
 def logged(folder: Path) -> dict[str, list[tuple[int, float]]]:

@@ -37,9 +37,9 @@ def straight(fit: Runs, embedded: Path, questions: Path, tmp_path_factory: pytes
 
 def test_a_run_without_a_break_meets_every_prompt_once_an_epoch_in_another_order(straight: Path) -> None:
     steps = journal(straight)
-    first, second = ([name for step in range(*epoch) for name in steps[step]] for epoch in ((0, 4), (4, 8)))
+    first, second = ([name for step in range(*epoch) for name in steps[step, 0]] for epoch in ((0, 4), (4, 8)))
 
-    assert sorted(steps) == list(range(STEPS)) and end(straight)["global_step"] == STEPS
+    assert sorted(steps) == [(step, 0) for step in range(STEPS)] and end(straight)["global_step"] == STEPS
     assert len(set(first)) == len(first) == len(set(second)) == ROWS and first != second
 
 
@@ -65,6 +65,21 @@ def test_an_interrupted_run_ends_as_one_without_a_break(
     assert fit(described, "--ckpt_path", "last") == 0
 
     assert differences(tmp_path, straight) == []
+
+
+def test_a_run_of_two_processes_that_was_killed_ends_as_one_without_a_break(
+    fit: Runs, embedded: Path, questions: Path, tmp_path: Path
+) -> None:
+    whole, broken = (config(embedded, tmp_path / name, questions) for name in ("whole", "broken"))
+
+    assert fit(whole, ranks=2) == 0
+    assert fit(broken, *ending(broken, "update 3"), ranks=2) == -9
+    assert fit(broken, "--ckpt_path", "last", ranks=2) == 0
+
+    steps = journal(tmp_path / "whole")
+    assert sorted(steps) == [(step, rank) for step in range(STEPS // 2) for rank in (0, 1)]
+    assert len({name for ids in steps.values() for name in ids}) == ROWS
+    assert differences(tmp_path / "broken", tmp_path / "whole") == []
 
 
 def test_a_run_that_is_killed_at_random_moments_ends_as_one_without_a_break(
