@@ -4,6 +4,7 @@ from vlcal.policy.activations import Activations, KeptActivations, RecomputedAct
 from vlcal.policy.adaptation import Adaptation, Frozen, LanguageModel, LoRA, QLoRA, WholeModel
 from vlcal.policy.engines.base import RolloutEngine, TransformersEngine
 from vlcal.policy.engines.endpoint import Decoding, Endpoint
+from vlcal.policy.engines.fed_back import FedBackCertainty
 from vlcal.policy.engines.group import GroupEngine
 from vlcal.policy.engines.server import Server
 from vlcal.policy.engines.vllm import VLLMEngine
@@ -25,6 +26,7 @@ __all__ = [
     "EncodedPrompts",
     "Endpoint",
     "EveryLayer",
+    "FedBackCertainty",
     "Frozen",
     "FrozenCopy",
     "GroupEngine",

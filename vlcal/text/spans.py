@@ -51,6 +51,15 @@ def token_offsets(tokenizer: Tokenizer, ids: list[int]) -> tuple[str, list[Span]
     return text, offsets
 
 
+def tokens_up_to(offsets: Sequence[Span], end: int) -> int:
+    """How many tokens, from the first on, end there or ahead of it; one that reaches across does not.
+
+    >>> tokens_up_to([(0, 2), (2, 3), (3, 5)], 4)
+    2
+    """
+    return sum(1 for _ in takewhile(lambda offset: offset[1] <= end, offsets))
+
+
 def token_masks(
     offsets: Sequence[Span], spans: Mapping[str, Span | None], length: int
 ) -> dict[str, Bool[Tensor, " T"]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import takewhile
 
 import torch
 from jaxtyping import Bool, Int
@@ -14,6 +13,7 @@ from vlcal.policy import Policy
 from vlcal.policy.engines.base import written
 from vlcal.text import Grammar, parse
 from vlcal.text.grammar import CLOSING
+from vlcal.text.spans import tokens_up_to
 from vlcal.training.starts import Asked, FreeStarts, Starts, side_by_side
 from vlcal.types import Rollouts
 
@@ -81,5 +81,5 @@ def _length(policy: Policy, tokens: Int[Tensor, " T"], mask: Bool[Tensor, " T"],
     end = text.find(closing) + len(closing)
     if closing not in text or parse(text[:end], grammar).vision is None:
         return 0
-    length = sum(1 for _ in takewhile(lambda offset: offset[1] <= end, offsets))
+    length = tokens_up_to(offsets, end)
     return length if length < len(tokens) else 0

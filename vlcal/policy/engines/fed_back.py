@@ -1,0 +1,136 @@
+"""An engine that tells the policy how likely its reading was, ahead of what the policy says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import pad
+
+from vlcal.errors import UserError
+from vlcal.parts import fresh_defaults
+from vlcal.policy.engines.base import RolloutEngine, rollouts, written
+from vlcal.policy.engines.group import GroupEngine
+from vlcal.policy.layouts.continuations import Continuations
+from vlcal.policy.layouts.encoded import EncodedPrompts
+from vlcal.policy.policy import Policy
+from vlcal.text import Grammar, parse
+from vlcal.text.grammar import CLOSING, OPENING
+from vlcal.text.levels import spelled_levels
+from vlcal.text.spans import token_masks, tokens_up_to
+from vlcal.types import Rollouts
+
+BUDGET = 16_384  # tokens of a pass over completions
+
+
+class FedBackCertainty(RolloutEngine):
+    """Writes the measured likelihood of the reading into the analysis, and has the policy go on from there.
+
+    A likelihood is formed in the last layers, where no later token can look it up. Here it becomes a token: the level
+    nearest to `exp(sum_t log p(v_t | image, question, v_<t))` at temperature 1, as the last word of the analysis, with
+    the tags up to the visual confidence. These are given and not sampled, so nothing is credited for them; what the
+    level is worth is left to learn. All else is the policy's own. A reading that it was made to begin with is measured
+    likewise.
+
+    It costs a pass over the completions, and the sampling of their ends. A response without a reading or without an
+    analysis, and one that reached its longest, stays as it is. Responses of other engines, which do not write it, are
+    other responses: a policy that was trained with it is validated, and asked, with it.
+
+    Args:
+        engine: What samples; one that begins completions with given tokens.
+        grammar: Tags and levels; the instructions do not matter.
+    """
+
+    @fresh_defaults
+    def __init__(self, engine: RolloutEngine = GroupEngine(), grammar: Grammar = Grammar()) -> None:
+        if not engine.forces_starts:
+            raise UserError(
+                f"`engine` must begin completions with given tokens, or nothing can be written into them; "
+                f"{type(engine).__name__} does not. Use GroupEngine or TransformersEngine."
+            )
+        super().__init__(engine.temperature)
+        self.engine = engine
+        self.grammar = grammar
+
+    @torch.no_grad()
+    def sample(
+        self,
+        policy: Policy,
+        encoded: EncodedPrompts,
+        group_size: int,
+        seeds: Sequence[int],
+        starts: Sequence[Sequence[int]] | None = None,
+    ) -> Rollouts:
+        """Completions whose analysis ends with the level of the likelihood of their reading.
+
+        Raises:
+            UserError: If the tokenizer joins a level to a tag, or the starts do not fit.
+        """
+        levels = self._levels(policy)
+        first = self.engine.sample(policy, encoded, group_size, seeds, starts)
+        room = first.tokens.shape[1] - max(map(len, levels))
+        vision = torch.zeros_like(first.mask)
+        lengths = [0] * len(first)  # of what stands ahead of the level; 0 where none is written
+        for row in (~first.truncated).nonzero()[:, 0].tolist():
+            length, vision[row] = self._until_analysis_ends(policy, first, row)
+            lengths[row] = length if length < room else 0
+        ahead = torch.tensor(lengths, device=policy.device)[:, None]
+        likelihood = self._likelihood(policy, encoded, first, vision & (ahead > 0))
+        nearest = (likelihood * (len(levels) - 1)).round().long().tolist()
+        told = [levels[level] if length else [] for level, length in zip(nearest, lengths, strict=True)]
+        begun = [[*first.tokens[row, : lengths[row]].tolist(), *told[row]] for row in range(len(first))]
+        rest = self.engine.sample(policy, encoded, group_size, seeds, begun)
+        width, pad_token = max(first.tokens.shape[1], rest.tokens.shape[1]), policy.pad_token_id
+        place = torch.arange(width, device=policy.device)
+        known = torch.where(ahead > 0, ahead, width)  # of what the first sampling wrote
+        behind = known + torch.tensor([len(level) for level in told], device=policy.device)[:, None]
+        return rollouts(
+            policy,
+            torch.where(place < known, _wide(first.tokens, width, pad_token), _wide(rest.tokens, width, pad_token)),
+            torch.where(place < known, _wide(first.log_probs, width), _wide(rest.log_probs, width)),
+            group_size,
+            torch.where(place < known, _wide(first.forced, width), place < behind),
+        )
+
+    def _levels(self, policy: Policy) -> list[list[int]]:
+        """For each level its tokens, and those of the tags up to the visual confidence."""
+        tags = self.grammar.tags
+        ahead = OPENING["visual_confidence"]
+        behind = "".join(tags[tags.index(CLOSING["analysis"]) : tags.index(ahead) + 1])
+        spelled = spelled_levels(policy.tokenizer, self.grammar, "visual_confidence")
+        some = f"{ahead}{self.grammar.levels[0]}"
+        some_alone, some_and_tags = (
+            policy.tokenizer.encode(t, add_special_tokens=False) for t in (some, some + behind)
+        )
+        return [[*level, *some_and_tags[len(some_alone) :]] for level in spelled]
+
+    def _until_analysis_ends(self, policy: Policy, sampled: Rollouts, row: int) -> tuple[int, Bool[Tensor, " T"]]:
+        """How many tokens stand ahead of the end of an analysis behind a reading, 0 without; which are the reading."""
+        tokens = sampled.tokens[row]
+        text, offsets = written(policy, tokens, sampled.mask[row])
+        said = parse(text, self.grammar)
+        (vision,) = token_masks(offsets, {"vision": said.spans["vision"]}, len(tokens)).values()
+        end = text.find(CLOSING["analysis"])
+        complete = said.vision is not None and said.analysis is not None and text.find(CLOSING["vision"]) < end
+        return tokens_up_to(offsets, end) if complete and vision.any() else 0, vision.to(tokens.device)
+
+    def _likelihood(
+        self, policy: Policy, encoded: EncodedPrompts, sampled: Rollouts, vision: Bool[Tensor, "N T"]
+    ) -> Float[Tensor, " N"]:
+        """The likelihood of the reading of each completion, at temperature 1."""
+        likelihood = torch.ones(len(sampled), device=vision.device)
+        if not vision.any():
+            return likelihood
+        asked = int(vision.nonzero()[:, 1].max()) + 1
+        continuations = Continuations.of(encoded, sampled.tokens[:, :asked], sampled.mask[:, :asked])
+        with policy.evaluating():
+            for part in policy.micro_batches(continuations, BUDGET):
+                log_probs, _ = policy.score(part)
+                likelihood[part.rows] = (log_probs * vision[part.rows, :asked]).sum(1).exp()
+        return likelihood
+
+
+def _wide(values: Tensor, width: int, value: int = 0) -> Tensor:
+    return pad(values, (0, width - values.shape[1]), value=value)
