@@ -9,9 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-from vlcal.errors import UserError
 from vlcal.parts import fresh_defaults
-from vlcal.policy.engines.base import RolloutEngine, rollouts, written
+from vlcal.policy.engines.base import rollouts, written
 from vlcal.policy.engines.group import GroupEngine
 from vlcal.policy.layouts.continuations import Continuations
 from vlcal.policy.layouts.encoded import EncodedPrompts
@@ -25,7 +24,7 @@ from vlcal.types import Rollouts
 BUDGET = 16_384  # tokens of a pass over completions
 
 
-class FedBackCertainty(RolloutEngine):
+class FedBackCertainty(GroupEngine):
     """Writes the measured likelihood of the reading into the analysis, and has the policy go on from there.
 
     A likelihood is formed in the last layers, where no later token can look it up. Here it becomes a token: the level
@@ -35,23 +34,21 @@ class FedBackCertainty(RolloutEngine):
     likewise.
 
     It costs a pass over the completions, and the sampling of their ends. A response without a reading or without an
-    analysis, and one that reached its longest, stays as it is. Responses of other engines, which do not write it, are
-    other responses: a policy that was trained with it is validated, and asked, with it.
+    analysis behind it, and one that reached its longest, stays as it is. Other engines do not write the level, so a
+    policy that was trained with this one is validated, and asked, with it; no server takes tokens to begin with.
 
     Args:
-        engine: What samples; one that begins completions with given tokens.
+        max_new_tokens: Longest completion, end token included.
+        temperature: Divides the logits; 1 samples from the policy itself.
+        top_p: Smallest share of probability to sample from, in (0, 1]; 1 samples from all.
         grammar: Tags and levels; the instructions do not matter.
     """
 
     @fresh_defaults
-    def __init__(self, engine: RolloutEngine = GroupEngine(), grammar: Grammar = Grammar()) -> None:
-        if not engine.forces_starts:
-            raise UserError(
-                f"`engine` must begin completions with given tokens, or nothing can be written into them; "
-                f"{type(engine).__name__} does not. Use GroupEngine or TransformersEngine."
-            )
-        super().__init__(engine.temperature)
-        self.engine = engine
+    def __init__(
+        self, max_new_tokens: int = 512, temperature: float = 1.0, top_p: float = 1.0, grammar: Grammar = Grammar()
+    ) -> None:
+        super().__init__(max_new_tokens, temperature, top_p)
         self.grammar = grammar
 
     @torch.no_grad()
@@ -69,7 +66,7 @@ class FedBackCertainty(RolloutEngine):
             UserError: If the tokenizer joins a level to a tag, or the starts do not fit.
         """
         levels = self._levels(policy)
-        first = self.engine.sample(policy, encoded, group_size, seeds, starts)
+        first = super().sample(policy, encoded, group_size, seeds, starts)
         room = first.tokens.shape[1] - max(map(len, levels))
         vision = torch.zeros_like(first.mask)
         lengths = [0] * len(first)  # of what stands ahead of the level; 0 where none is written
@@ -81,7 +78,7 @@ class FedBackCertainty(RolloutEngine):
         nearest = (likelihood * (len(levels) - 1)).round().long().tolist()
         told = [levels[level] if length else [] for level, length in zip(nearest, lengths, strict=True)]
         begun = [[*first.tokens[row, : lengths[row]].tolist(), *told[row]] for row in range(len(first))]
-        rest = self.engine.sample(policy, encoded, group_size, seeds, begun)
+        rest = super().sample(policy, encoded, group_size, seeds, begun)
         width, pad_token = max(first.tokens.shape[1], rest.tokens.shape[1]), policy.pad_token_id
         place = torch.arange(width, device=policy.device)
         known = torch.where(ahead > 0, ahead, width)  # of what the first sampling wrote
