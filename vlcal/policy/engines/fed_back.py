@@ -77,8 +77,11 @@ class FedBackCertainty(GroupEngine):
         likelihood = self._likelihood(policy, encoded, first, vision & (ahead > 0))
         nearest = (likelihood * (len(levels) - 1)).round().long().tolist()
         told = [levels[level] if length else [] for level, length in zip(nearest, lengths, strict=True)]
-        begun = [[*first.tokens[row, : lengths[row]].tolist(), *told[row]] for row in range(len(first))]
-        rest = super().sample(policy, encoded, group_size, seeds, begun)
+        begun = [[*first.tokens[row, :length].tolist(), *told[row]] for row, length in enumerate(lengths)]
+        some = max(begun)  # stands in for a row that is told nothing, so that all others begin in one pass
+        if not some:
+            return first
+        rest = super().sample(policy, encoded, group_size, seeds, [start or some for start in begun])
         width, pad_token = max(first.tokens.shape[1], rest.tokens.shape[1]), policy.pad_token_id
         place = torch.arange(width, device=policy.device)
         known = torch.where(ahead > 0, ahead, width)  # of what the first sampling wrote

@@ -24,8 +24,9 @@ WORTHWHILE = 0.8  # of its places that a batch may keep for the copy of its cach
 class GroupEngine(TransformersEngine):
     """Samples all groups in one batch, with the keys and values of each prompt computed and kept once.
 
-    The layout is that of `Packed`, one token per completion and step. Once enough completions have ended, they leave
-    the batch, and so does a prompt with its last one. A model that takes no packed rows samples with `generate`.
+    The layout is that of `Packed`, one token per completion and step. Tokens that all completions are made to begin
+    with take one pass. Once enough completions have ended, they leave the batch, and so does a prompt with its last
+    one. A model that takes no packed rows samples with `generate`.
 
     Args:
         max_new_tokens: Longest completion, end token included.
@@ -66,8 +67,10 @@ class GroupEngine(TransformersEngine):
         tokens = torch.full(uniform.shape, policy.pad_token_id, device=uniform.device)
         log_probs = torch.zeros(uniform.shape, device=uniform.device)
         ends = torch.tensor(policy.end_tokens, device=uniform.device)
-        hidden = groups.first
-        for step in range(self.max_new_tokens):
+        begun = starts.shortest
+        tokens[:, :begun] = starts.tokens[:, :begun]
+        hidden = groups.begin(tokens[:, :begun]) if begun else groups.first
+        for step in range(begun, self.max_new_tokens):
             rows = groups.rows.flatten()
             sampled = drawn(policy.head(hidden.flatten(0, 1)), uniform[rows, step], self.temperature, self.top_p)
             chosen, given = starts.imposed(rows, step, *sampled)
@@ -113,6 +116,16 @@ class _Groups:
         self.first: Float[Tensor, "p q D"] = output.last_hidden_state[:, -1, None].expand(-1, size, -1)
         self._mask = self._mask_of_all_steps()
 
+    def begin(self, starts: Int[Tensor, "N s"]) -> Float[Tensor, "p q D"]:
+        """The hidden states behind the tokens that all completions begin with."""
+        length, steps, width = self._prompt.shape[1], starts.shape[1], self.rows.shape[1]
+        tokens = starts[self.rows].transpose(1, 2).flatten(1)
+        steps_of = torch.arange(steps, device=starts.device).repeat_interleave(width)
+        own = torch.arange(1, width + 1, device=starts.device).repeat(steps).expand(len(tokens), -1)
+        allowed = attends(own, torch.cat([self._prompt, own], 1)).tril(length)
+        states = self._passed(tokens, self._layout.folded(additive_mask(allowed, self._model.dtype)), steps_of)
+        return states[:, -width:]
+
     def compact(self) -> bool:
         """Drop completions that have ended, where that makes the batch much smaller; False when all have."""
         active = ~self.ended.cpu()
@@ -125,10 +138,17 @@ class _Groups:
 
     def advance(self, newest: Int[Tensor, " N"], step: int) -> Float[Tensor, "p q D"]:
         """The hidden states behind one more token of each completion."""
-        positions = (self._following + step)[None, :, None].expand(self._axes, -1, self.rows.shape[1])
-        states: Float[Tensor, "p q D"] = self._model(
-            input_ids=newest[self.rows],
-            attention_mask=self._mask[..., : self._prompt.shape[1] + (step + 1) * self.rows.shape[1]],
+        mask = self._mask[..., : self._prompt.shape[1] + (step + 1) * self.rows.shape[1]]
+        return self._passed(newest[self.rows], mask, torch.full_like(self.rows[0], step))
+
+    def _passed(
+        self, tokens: Int[Tensor, "p s"], mask: Float[Tensor, "p 1 rows k"], steps: Int[Tensor, " s"]
+    ) -> Float[Tensor, "p s D"]:
+        """The hidden states of further tokens, each at its step behind the prompt."""
+        positions = (self._following[:, None] + steps)[None].expand(self._axes, -1, -1)
+        states: Float[Tensor, "p s D"] = self._model(
+            input_ids=tokens,
+            attention_mask=mask,
             position_ids=positions.squeeze(0),
             **{self._model.cache_argument: self._kept.cache},
             use_cache=True,

@@ -9,13 +9,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-ROOM = 32  # tokens of each completion that a buffer has room for when it has to grow, which copies it
+ROOM = 32  # tokens of each completion that a buffer is given room for when it has to grow, which copies it
 
 
 class GroupCache:
     """The cache that a model filled with prompts, for completions side by side behind each of them.
 
-    Every pass adds one token of each completion, so that token `s` of completion `g` is slot `length + s * width + g`.
+    A pass adds one token of each completion, or several, step by step: token `s` of completion `g` is slot
+    `length + s * width + g`.
 
     Args:
         cache: What the model returned for the prompts.
@@ -27,7 +28,8 @@ class GroupCache:
         self.cache = cache
         self.length = length
         self.width = width
-        cache.layers = [GroupLayer(layer.keys, layer.values) for layer in cache.layers if layer.is_initialized]
+        filled = [layer for layer in cache.layers if layer.is_initialized]
+        cache.layers = [GroupLayer(layer.keys, layer.values, ROOM * width) for layer in filled]
 
     def keep(self, prompts: Int[Tensor, " p"], places: Int[Tensor, "p q"]) -> None:
         """Drop all but some prompts, and of each all but the completions at some places, from now on in this order."""
@@ -42,24 +44,25 @@ class GroupLayer(DynamicLayer):
     Args:
         keys: Of the prompts.
         values: Of the prompts.
+        room: Slots that a buffer has room for when it has to grow.
     """
 
-    def __init__(self, keys: Float[Tensor, "p k l d"], values: Float[Tensor, "p k l d"]) -> None:
+    def __init__(self, keys: Float[Tensor, "p k l d"], values: Float[Tensor, "p k l d"], room: int) -> None:
         super().__init__()
         self.is_initialized = True
         self.keys = keys
         self.values = values
         self.filled = keys.shape[2]
+        self.room = room
 
     def update(
         self, key_states: Float[Tensor, "p k q d"], value_states: Float[Tensor, "p k q d"], *_: Any, **__: Any
     ) -> tuple[Float[Tensor, "p k s d"], Float[Tensor, "p k s d"]]:
-        """All keys and values, those of one more token of each completion among them."""
+        """All keys and values, those of the newest tokens among them."""
         start, self.filled = self.filled, self.filled + key_states.shape[2]
         if self.filled > self.keys.shape[2]:
-            self.keys, self.values = (
-                _with_room(part[:, :, :start], ROOM * key_states.shape[2]) for part in (self.keys, self.values)
-            )
+            room = key_states.shape[2] + self.room
+            self.keys, self.values = (_with_room(part[:, :, :start], room) for part in (self.keys, self.values))
         self.keys[:, :, start : self.filled] = key_states
         self.values[:, :, start : self.filled] = value_states
         return self.keys[:, :, : self.filled], self.values[:, :, : self.filled]
@@ -76,8 +79,9 @@ class GroupLayer(DynamicLayer):
         shared = torch.arange(length, device=places.device).expand(len(places), -1)
         slots = torch.cat([shared, own], 1)[:, None, :, None].expand(-1, self.keys.shape[1], -1, self.keys.shape[3])
         self.filled = slots.shape[2]
+        self.room = ROOM * places.shape[1]
         self.keys, self.values = (
-            _with_room(part[prompts].gather(2, slots), ROOM * places.shape[1]) for part in (self.keys, self.values)
+            _with_room(part[prompts].gather(2, slots), self.room) for part in (self.keys, self.values)
         )
 
 

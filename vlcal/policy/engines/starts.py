@@ -23,10 +23,12 @@ class ForcedStarts:
     Args:
         tokens: Of each completion, padded on the right to the longest completion.
         forced: True on the tokens of each start.
+        shortest: Tokens that the shortest of them has.
     """
 
     tokens: Int[Tensor, "N T"]
     forced: Bool[Tensor, "N T"]
+    shortest: int
 
     @classmethod
     def of(cls, policy: Policy, starts: Sequence[Sequence[int]] | None, completions: int, length: int) -> ForcedStarts:
@@ -60,7 +62,7 @@ class ForcedStarts:
                 )
             tokens[row, : len(start)] = torch.tensor(start, dtype=torch.long)
             forced[row, : len(start)] = True
-        return cls(tokens.to(policy.device), forced.to(policy.device))
+        return cls(tokens.to(policy.device), forced.to(policy.device), min(map(len, given)))
 
     def imposed(
         self, rows: Int[Tensor, " n"], step: int, drawn: Int[Tensor, " n"], log_probs: Float[Tensor, " n"]
