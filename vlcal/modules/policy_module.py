@@ -168,6 +168,9 @@ class PolicyModule(lightning.LightningModule):
             # So that an evaluation stands in the log at the step of its weights, not over that of the weights before.
             if "loops" in checkpoint:  # not where weights alone were saved
                 self._trainer.fit_loop.load_state_dict(checkpoint["loops"]["fit_loop"])
+                batches = self._trainer.fit_loop.epoch_loop
+                done = batches.batch_progress.total.processed  # type: ignore[attr-defined]  # declared below what it is
+                batches._batches_that_stepped = done
         elif self._trainer is not None:
             refuse(changed, HELD_BY_TRAINING)
             if changed:
