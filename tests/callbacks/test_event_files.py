@@ -6,6 +6,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
@@ -74,3 +75,16 @@ def test_a_step_that_was_saved_and_not_logged_is_shown(tmp_path: Path, due: bool
         log(tmp_path, [(ACCURACY, 1, 0.5)] if due else [], 2, due, loss=4)
 
     assert shown(tmp_path)[:2] == [(LOSS, 0, 5), (LOSS, 1, 4)]
+
+
+def test_a_picture_of_a_step_stays_and_one_of_the_validation_behind_it_is_shown_once(tmp_path: Path) -> None:
+    picture = torch.zeros(3, 2, 2)
+    for done, names in ((0, [LOSS, "train/pictured", "val/pictured", ACCURACY]), (2, ["val/pictured", ACCURACY])):
+        writer = SummaryWriter(str(tmp_path))
+        go_on(writer, done, validation_due=done > 0, last={})
+        for name in names:
+            writer.add_image(name, picture, 1) if "pictured" in name else writer.add_scalar(name, 1, 1)
+        writer.close()
+
+    read = EventAccumulator(str(tmp_path)).Reload()
+    assert {name: len(read.Images(name)) for name in read.Tags()["images"]} == {"train/pictured": 1, "val/pictured": 1}

@@ -46,7 +46,6 @@ def config(policy: Path, folder: Path, questions: Path, **data: object) -> dict[
             "logger": part("lightning.pytorch.loggers.TensorBoardLogger", save_dir=root, name="log", version=""),
             "callbacks": [
                 part("vlcal.callbacks.CertaintyMonitor"),
-                part("vlcal.callbacks.ReliabilityDiagram"),
                 part("vlcal.callbacks.CollapseWatch", patience=2),
                 part(f"{HERE}.Journal", file=f"{root}/journal.jsonl"),
                 part(
@@ -145,12 +144,10 @@ def journal(folder: Path) -> dict[tuple[int, int], list[str]]:
 
 
 def logged(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """What TensorBoard shows of a run, by name: values, and widths of pictures."""
-    log = EventAccumulator(str(folder / "log"), size_guidance={"scalars": 0, "images": 0})
+    """What TensorBoard shows of a run, by name."""
+    log = EventAccumulator(str(folder / "log"), size_guidance={"scalars": 0})
     log.Reload()
-    scalars = {name: [(event.step, event.value) for event in log.Scalars(name)] for name in log.Tags()["scalars"]}
-    pictures = {name: [(event.step, event.width) for event in log.Images(name)] for name in log.Tags()["images"]}
-    return scalars | pictures
+    return {name: [(event.step, event.value) for event in log.Scalars(name)] for name in log.Tags()["scalars"]}
 
 
 def end(folder: Path) -> dict[str, Any]:
