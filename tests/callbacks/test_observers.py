@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -93,6 +93,25 @@ def test_a_diagram_goes_to_tensorboard_and_to_the_folder(
     run.validate(learner([build(perception_correct=[1, 0, 0, 0])]), loader(2), verbose=False)
     assert [path.name for path in (tmp_path / "diagrams").iterdir()] == ["val-000000.png"]
     assert tensorboard(tmp_path / "tb").Tags()["images"] == ["val/calibration/reliability"]
+
+
+def test_a_diagram_stands_at_the_step_of_the_scalars_of_its_evaluation(
+    build: Make, learner: Make, trainer: Make, loader: Make, tmp_path: Path
+) -> None:
+    class Scalar(Callback):
+        def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            pl_module.log("val/scalar", 1.0)
+
+    diagram = ReliabilityDiagram(tmp_path / "diagrams")
+    run = trainer(diagram, Scalar(), logger=TensorBoardLogger(tmp_path / "tb"))
+    module = learner([build()])
+    run.fit(module, loader(3), loader(1))
+    run.validate(module, loader(1), verbose=False)
+    (folder,) = (tmp_path / "tb").rglob("version_0")
+    found = EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
+    steps = [image.step for image in found.Images("val/calibration/reliability")]
+    assert steps == [scalar.step for scalar in found.Scalars("val/scalar")] == [2, 3]
+    assert sorted(path.name for path in (tmp_path / "diagrams").iterdir()) == ["val-000002.png", "val-000003.png"]
 
 
 def test_a_confidence_without_a_known_outcome_is_left_out(build: Make) -> None:

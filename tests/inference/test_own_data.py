@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,21 @@ def test_a_config_is_not_overwritten_and_a_recipe_must_exist(own_data: Path, tmp
         main(["init", str(own_data), "--output", str(config)])
     with pytest.raises(SystemExit, match="`recipe` must be one of consumer, .* names 'consumers'"):
         main(["fit", "--config", str(config)])
+
+
+@pytest.mark.parametrize(("rows", "decided"), [(285, False), (290, True)])  # a fifth of 290 is 58
+def test_a_decision_at_a_risk_is_proposed_where_enough_questions_are_held_out(
+    own_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: int, decided: bool
+) -> None:
+    shutil.copy(own_data / "0.png", tmp_path)
+    lines = [f"0.png,How many are {number}?,{number}" for number in range(rows)]
+    (tmp_path / "many.csv").write_text("\n".join(["image,question,answer", *lines]), encoding="utf-8")
+
+    main(["init", str(tmp_path / "many.csv"), "--output", str(tmp_path / "many.yaml")])
+    asked = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Ask"))
+
+    assert ("--risk 0.1 --validation runs/many/validation.jsonl" in asked) == decided
+    assert "vlcal ask IMAGE QUESTION --model runs/many" in asked
 
 
 def test_a_folder_without_a_model_is_refused_with_what_was_missed(tmp_path: Path, embedded: Path) -> None:

@@ -84,4 +84,4 @@ def assessment_in(outputs: Any) -> Assessment | None:
 
 def training_batches(trainer: Trainer) -> int:
     """The place on the time axis where Lightning writes its own figures: batches learned from before this one."""
-    return max(trainer.fit_loop.epoch_loop.total_batch_idx, 0)
+    return trainer.fit_loop.epoch_loop._batches_that_stepped

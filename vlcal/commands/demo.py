@@ -35,8 +35,11 @@ def demo(
     if ui and finished(folder, recipe, seed, from_scratch):
         sys.stdout.write(f"{folder} holds this demonstration; `vlcal demo` without --ui repeats it.\n")
     else:
+        from transformers.utils.logging import disable_progress_bar
+
         from vlcal.commands.trainer import figures_of
 
+        disable_progress_bar()  # of loading weights, five times over in a moment each
         demonstrate(figures_of, folder, recipe, seed, pretrain if from_scratch else take_base)
     if ui:
         from vlcal.commands.ui import ui as page

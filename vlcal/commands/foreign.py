@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import warnings
 
 
@@ -22,13 +24,36 @@ class Muted(logging.Filter):
         return not record.getMessage().startswith(self._starts)
 
 
-MESSAGES = {
+class Worded(logging.Filter):
+    """Says a message of a logger in other words.
+
+    Args:
+        words: The other words, by the message.
+    """
+
+    def __init__(self, words: dict[str, str]) -> None:
+        super().__init__()
+        self._words = words
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every message through, in these words where there are any."""
+        said = record.getMessage()
+        record.msg, record.args = self._words.get(said, said), None
+        return True
+
+
+MESSAGES: dict[str, tuple[logging.Filter, ...]] = {
     # An advert for a package of kernels from the hub, which vlcal never loads code from.
-    "bitsandbytes.backends.cpu.ops": Muted("Failed to load"),
+    "bitsandbytes.backends.cpu.ops": (Muted("Failed to load"),),
     # Another advert, a kind of card that vlcal does not know, and what the config says.
-    "lightning.pytorch.utilities.rank_zero": Muted("💡 Tip:", "TPU available", "`Trainer(limit_", "`Trainer(overfit_"),
+    "lightning.pytorch.utilities.rank_zero": (
+        Muted("💡 Tip:", "TPU available", "`Trainer(limit_", "`Trainer(overfit_"),
+        Worded({"GPU available: False, used: False": "No GPU was found: the processor computes."}),
+    ),
+    # It stands in the config, and a run has its own for every prompt.
+    "lightning.fabric.utilities.seed": (Muted("Seed set to", "[rank: "),),
     # Of writing a checkpoint, where it does not mean that one is unpickled.
-    "lightning.pytorch.trainer.connectors.checkpoint_connector": Muted("`weights_only` was not set"),
+    "lightning.pytorch.trainer.connectors.checkpoint_connector": (Muted("`weights_only` was not set"),),
 }
 WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
     # Where a module moves its weights itself, Lightning asks it to save them from before, whatever is meant.
@@ -43,8 +68,11 @@ WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
 
 
 def mute() -> None:
-    """Drop these messages and warnings, in this process."""
-    for logger, muted in MESSAGES.items():
-        logging.getLogger(logger).addFilter(muted)
+    """Drop these messages and warnings, in this process, and bars where no terminal shows them move."""
+    for logger, filters in MESSAGES.items():
+        for each in filters:
+            logging.getLogger(logger).addFilter(each)
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read when transformers are imported
     for message, category in WARNINGS:
         warnings.filterwarnings("ignore", message, category)

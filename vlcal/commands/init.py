@@ -21,6 +21,7 @@ RECIPES = ("consumer", "warmup")
 STEPS, MOST_EPOCHS = 200, 10  # so many steps a small table is repeated for, and so often at most
 JUDGED, MOST_SHARE, LEAST_SHARE = 500, 0.2, 0.02  # questions to hold out; as a share of the table at most and at least
 MEASURED = 256  # prompts whose length is taken
+RISK = 0.1  # of the example
 
 
 def init(
@@ -170,8 +171,17 @@ class Experiment:
             *seen,
             f"Check   vlcal doctor --config {self.path} --memory 8",
             f"Train   vlcal fit --config {self.path}",
-            f"Ask     vlcal ask IMAGE QUESTION --model {self.run} --risk 0.1 --validation {self.run}/validation.jsonl",
+            f"Ask     vlcal ask IMAGE QUESTION --model {self.run}{self._decision}",
         ]
+
+    @property
+    def _decision(self) -> str:
+        """Options by which `ask` decides to answer or to abstain, where enough questions are held out to guarantee."""
+        from vlcal.evaluation.metrics.selective import fewest_questions
+
+        table = self.tables[-1]
+        judged = len(table.questions) * (self.share if len(self.tables) == 1 else 1)
+        return f" --risk {RISK} --validation {self.run}/validation.jsonl" if judged >= fewest_questions(RISK) else ""
 
     @property
     def _told(self) -> list[str]:

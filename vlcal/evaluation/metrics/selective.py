@@ -72,6 +72,19 @@ def risk_bound(errors: ArrayLike, accepted: ArrayLike, delta: float) -> Floats:
     return np.where(k < m, betaincinv(k + 1, np.maximum(m - k, 1), 1 - delta), 1.0)
 
 
+def fewest_questions(risk: float, delta: float = 0.05) -> int:
+    """Questions without which `selective_threshold` lets no threshold pass, all answered rightly: the bound with k = 0.
+
+        m = ceil(log(delta / |T|) / log(1 - risk))
+
+    >>> fewest_questions(0.1)
+    58
+    """
+    _check_share("risk", risk)
+    _check_share("delta", delta)
+    return math.ceil(math.log(delta / (RANKS + 1)) / math.log1p(-risk))
+
+
 def selective_threshold(
     confidence: ArrayLike, correct: ArrayLike, risk: float, delta: float = 0.05
 ) -> SelectiveThreshold:
