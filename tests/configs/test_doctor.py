@@ -65,7 +65,7 @@ def test_a_run_that_fits_is_told_by_part_and_ends_well(doctor: Doctor) -> None:
 
     assert status == 0
     assert "6 prompts can be read, 0 batches cannot" in said  # of training and validation
-    assert "chat        prompts open no response" in said
+    assert "chat        prompts end where the response begins" in said
     assert "nothing was found that must be changed" in said and "there is no GPU here" in said
     for part in ("language model", "weights that learn", "optimizer", "rollouts", "update", "at the peak"):
         assert part in said
@@ -112,6 +112,19 @@ def test_a_prompt_without_room_is_named_and_the_advised_size_makes_it_fit(doctor
     assert doctor(*given, LARGEST, advised[1])[0] == 0
 
 
+def test_a_prompt_that_the_model_has_no_positions_for_gets_advice_that_helps(doctor: Doctor) -> None:
+    status, said = doctor(
+        BUDGET, "100000000", "--model.init_args.sampling.init_args.training.init_args.max_new_tokens", "9999999"
+    )
+
+    assert status == 1
+    assert re.search(
+        r"0 fit beside the 9999999 of `max_new_tokens` into the \d+ that the model reads; .*: lower `max", said
+    )
+    assert "raise `token_budget`" not in said
+    assert "form        not tried: first what must be changed" in said
+
+
 def test_a_row_that_cannot_be_read_is_named(doctor: Doctor, tmp_path: Path) -> None:
     broken = write_questions(tmp_path / "broken.parquet", [[png(64, 48)], [b"no picture"]])
 
@@ -147,7 +160,7 @@ def test_a_module_that_does_not_sample_is_refused() -> None:
 
 
 def test_what_prompts_open_of_a_response_is_said(doctor: Doctor, altered: Altered) -> None:
-    assert "chat        prompts open '<think>\\n'" in doctor(PATH, str(altered(thinking)))[1]
+    assert "chat        prompts open a response by '<think>\\n'" in doctor(PATH, str(altered(thinking)))[1]
 
 
 def test_levels_that_fit_refuses_are_refused_in_the_same_words(

@@ -61,7 +61,9 @@ def check(args: list[str]) -> None:
         chunks = f"{work.chunk} of {work.prompts} prompts a step; most that fit: `{CHUNK}: {most}`"
         console.print(f"at once     {chunks}", soft_wrap=True)
         findings += [*_too_long(ruler, lengths, work, skeleton), *_too_large(taken, card, most)]
-        if not findings:
+        if findings:
+            console.print("form        not tried: first what must be changed")
+        else:
             findings += form(module, survey.first(cli.asked), console)
         if not findings:
             # Two chunks, so that what the first one leaves behind would show in the second.
@@ -90,9 +92,8 @@ def conversation(
 ) -> list[str]:
     """What prompts open of a response; a finding for a tokenizer that fits neither the model nor the levels."""
     opening = prompt_opening(processor)
-    console.print(
-        f"chat        prompts open {opening!r}" if opening else "chat        prompts open no response", markup=False
-    )
+    begun = f"prompts open a response by {opening!r}" if opening else "prompts end where the response begins"
+    console.print(f"chat        {begun}", markup=False)
     checks: list[Callable[[], object]] = [lambda: check_vocabulary(processor.tokenizer, skeleton.embeddings)]
     if module.update.confidence.needs_levels:
         checks.append(lambda: level_tokens(processor.tokenizer, module.pipeline.reader.grammar))
@@ -229,7 +230,9 @@ def _too_long(
 ) -> list[str]:
     """Prompts that leave no room for a completion, with the bound on pixels under which they do."""
     positions = getattr(skeleton.config.get_text_config(), "max_position_embeddings", work.token_budget)
-    room = min(work.token_budget, positions) - work.completion_tokens
+    limit, whose = min((work.token_budget, "of `token_budget`"), (positions, "that the model reads"))
+    room = max(limit - work.completion_tokens, 0)
+    ways = "lower `max_new_tokens` or leave the row out"
     findings = []
     for length, prompt in lengths[:NAMED]:
         if length.tokens <= room:
@@ -238,11 +241,11 @@ def _too_long(
         advice = (
             f"`image_size` with max_pixels {pixels} would make it fit"
             if pixels is not None
-            else "no smaller image would make it fit: raise `token_budget`, lower `max_new_tokens` or leave the row out"
+            else f"no smaller image would help: {'' if limit == positions else 'raise `token_budget`, '}{ways}"
         )
         findings.append(
-            f"change      prompt {length.name}: {length.tokens} tokens, {length.image_tokens} of them of images, and "
-            f"{room} leave room for {work.completion_tokens} more; {advice}"
+            f"change      prompt {length.name}: {length.tokens} tokens, {length.image_tokens} of them of images; "
+            f"{room} fit beside the {work.completion_tokens} of `max_new_tokens` into the {limit} {whose}; {advice}"
         )
     return findings
 
