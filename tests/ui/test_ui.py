@@ -14,11 +14,15 @@ from typing import Any
 
 import httpx2
 import pytest
+import torch
 from PIL import Image
 
 from vlcal.cli import main
 from vlcal.commands.ui import _hosts
-from vlcal.inference import CalibratedModel, load
+from vlcal.data.digits.datamodule import DigitsScenes, prompt_batch
+from vlcal.inference import CalibratedModel, Question, load
+from vlcal.inference.examination import examine
+from vlcal.perturbations import NoPerturbation
 from vlcal.ui import server
 from vlcal.ui.server import ModelServer
 
@@ -71,6 +75,24 @@ def test_a_scene_is_asked_about_spoiled_and_read_otherwise(post: Post) -> None:
     assert all(0 <= piece["certainty"] <= 1 for piece in vision)
     assert all(piece["certainty"] is None for piece in own["pieces"] if piece["part"] != "vision")
     assert all(0 <= own["expected"][kind] <= 1 for kind in ("visual", "reasoning", "overall"))
+
+
+def test_where_training_perturbs_no_image_a_vision_token_is_as_certain_as_it_is_likely(
+    base: CalibratedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base.pipeline, "perturbation", NoPerturbation())
+    name, asked = DigitsScenes("test", 1, lambda _: (0.0, 0.0), seed=1)[0]
+    prompts = prompt_batch([(name, asked)])
+    question = Question(prompts.questions[0], (prompts.images[0][0],))
+
+    own = examine(base, question)
+    assert own.reading is not None
+    other = examine(base, question, f"{(int(own.reading[0]) + 5) % 10}{own.reading[1:]}")
+    blank = examine(base, Question(prompts.questions[0], (torch.zeros(3, 32, 96),)))
+    read, altered = ([p.certainty for p in found.pieces if p.part == "vision"] for found in (own, other))
+
+    assert read[0] is not None and altered[0] is not None and read[0] > 0.9 > 0.1 > altered[0]  # a clear scene
+    assert {piece.certainty for piece in blank.pieces} == {None}
 
 
 @pytest.mark.parametrize(

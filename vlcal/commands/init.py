@@ -160,12 +160,13 @@ class Experiment:
         if self.start.model is not None:
             seen.append(_prompt_lengths(self.tables[0], self.start.model))
         if self.start.warms_up:
+            model = "" if self.start.model is None else f" --model {self.start.model}"
             told = ", ".join(self._told) or "none: words of the question stand in for what is seen and concluded"
             return [
                 *seen,
                 f"Assumed columns with what is seen, concluded and doubted: {told}.",
                 f"Train   vlcal fit --config {self.path}",
-                f"Then    vlcal init {self.tables[0].path} --output NEW.yaml --adapter {self.run}/adapter",
+                f"Then    vlcal init {self.tables[0].path}{model} --output NEW.yaml --adapter {self.run}/adapter",
             ]
         return [
             *seen,

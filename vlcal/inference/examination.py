@@ -29,8 +29,9 @@ class Piece:
     Args:
         text: The characters.
         part: Name of the part that they belong to, such as vision or answer; None for tags and what is between parts.
-        certainty: Of a vision token, D / (D + H) with its KL D between clean and perturbed image and its entropy H, in
-            [0, 1]: the share of what the image says in that and what stays open. None elsewhere, and without an image.
+        certainty: Of a vision token, in [0, 1]. D / (D + H) with its KL D between clean and perturbed image and its
+            entropy H: the share of what the image says in that and what stays open. The probability of the token where
+            the training perturbs no image. None elsewhere, and without an image.
     """
 
     text: str
@@ -120,7 +121,10 @@ def _pieces(model: CalibratedModel, assessment: Assessment) -> tuple[Piece, ...]
     text, offsets = written(model.policy, rollouts.tokens[0], rollouts.mask[0])
     spans = {name: span for name, span in parse(text, model.pipeline.reader.grammar).spans.items() if span is not None}
     vision = spans.get("vision", (0, 0))
-    certainty = visual_score(evidence.visual_kl[0], evidence.entropy[0]).sigmoid()
+    kl = evidence.visual_kl[0]
+    certainty = visual_score(kl, evidence.entropy[0]).sigmoid()
+    if model.pipeline.perturbation.strength == 0:
+        certainty = evidence.plain_log_probs[0].exp().where(~kl.isnan(), kl)
     tokens = [
         (max(start, vision[0]), min(end, vision[1]), _known(certainty[place : place + 1]))
         for place, (start, end) in enumerate(offsets)
