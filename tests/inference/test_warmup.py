@@ -50,8 +50,9 @@ def test_a_model_that_never_keeps_to_the_form_is_refused_and_keeps_to_it_after_t
     assert "change      form: none of 8 responses keeps to the form" in said and "--recipe warmup" in said
 
     main(["init", str(own_data), "--model", str(BASE), "--output", "warmup.yaml", "--recipe", "warmup"])
-    main(["fit", "--config", "warmup.yaml", *WARMUP])
     adapter = Path("runs/warmup/adapter")
+    assert f"--model {BASE} --output NEW.yaml --adapter {adapter}\n" in capsys.readouterr().out
+    main(["fit", "--config", "warmup.yaml", *WARMUP])
     main(["init", str(own_data), "--model", str(BASE), "--output", "warm.yaml", "--adapter", str(adapter)])
     main(["doctor", "--config", "warm.yaml", *DOCTOR])
 
