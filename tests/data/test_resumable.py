@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -51,6 +54,19 @@ def test_a_loader_goes_on_behind_the_batches_that_it_handed_out(given: int, work
     assert list(made_before_the_epoch_is_known) == whole[given:]
     assert len(resumed) == len(whole) == 4
     assert epoch(resumed, 2) == epoch(loader(), 2)
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGUSR1])
+def test_workers_go_on_when_all_processes_of_a_run_are_told_to_end(told: signal.Signals) -> None:
+    batches = iter(loader(rows=40, workers=1))
+    first = next(batches)
+    (worker,) = multiprocessing.active_children()
+    assert worker.pid is not None
+    os.kill(worker.pid, told)
+
+    assert [first, *batches] == epoch(loader(rows=40), 0)
+    worker.join(timeout=20)
+    assert worker.exitcode == 0
 
 
 def test_rows_that_were_learned_from_are_not_even_read() -> None:

@@ -15,7 +15,7 @@ from vlcal.data.bad_rows import BadRows, RefuseBadRows
 from vlcal.data.images import ImageSize
 from vlcal.data.questions import PredictionCheck, Questions, RunCheck
 from vlcal.data.records import Record, prompts_of
-from vlcal.data.resumable import SeededOrder, resumable_loader
+from vlcal.data.resumable import SeededOrder, leave_the_end_to_the_run, resumable_loader
 from vlcal.data.sources import Source
 from vlcal.errors import UserError
 from vlcal.parts import fresh_defaults
@@ -39,7 +39,14 @@ def loader(
     collate: Callable[[Sequence[Record]], Any],
 ) -> DataLoader[Any]:
     """Batches of rows, their images decoded by the workers."""
-    return DataLoader(rows, batch_size=batch_size, sampler=order, collate_fn=collate, num_workers=workers)
+    return DataLoader(
+        rows,
+        batch_size=batch_size,
+        sampler=order,
+        collate_fn=collate,
+        num_workers=workers,
+        worker_init_fn=leave_the_end_to_the_run,
+    )
 
 
 def loading_workers(batch_size: int, workers: int) -> int:

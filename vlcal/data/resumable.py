@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from itertools import cycle, islice
 from typing import Any
@@ -114,4 +115,24 @@ def resumable_loader(
         collate: Makes a batch of rows.
         workers: Processes that read rows; 0 reads in the main one.
     """
-    return ResumableLoader(rows, batch_size=batch_size, sampler=order, collate_fn=collate, num_workers=workers)
+    return ResumableLoader(
+        rows,
+        batch_size=batch_size,
+        sampler=order,
+        collate_fn=collate,
+        num_workers=workers,
+        worker_init_fn=leave_the_end_to_the_run,
+    )
+
+
+def leave_the_end_to_the_run(worker: int) -> None:
+    """Have a worker pass over what tells a run to end: a scheduler, or `timeout`, tells all processes of it at once.
+
+    Without workers the run could not end its step and save it; when it ends, so do they.
+
+    Args:
+        worker: Number of the worker.
+    """
+    for told in ("SIGTERM", "SIGUSR1"):
+        if hasattr(signal, told):  # Windows has one of them
+            signal.signal(getattr(signal, told), signal.SIG_IGN)
