@@ -162,7 +162,7 @@ class Policy(nn.Module):
     def head(self, hidden: Float[Tensor, "n D"]) -> Float[Tensor, "n V"]:
         """Logits, with -inf for placeholders."""
         logits = self.backbone.get_output_embeddings()(hidden)
-        return logits.index_fill(-1, self._forbidden, -torch.inf)
+        return logits.index_fill_(-1, self._forbidden, -torch.inf)  # a copy would be as large as the logits
 
     def micro_batches(self, continuations: Continuations, budget: int) -> list[MicroBatch]:
         """The continuations in parts of at most `budget` tokens, each for a pass of its own."""

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vlcal.functional.vocabulary import token_statistics, vocabulary_kl
+from vlcal.functional.vocabulary import token_log_probs, token_statistics, vocabulary_kl
 from vlcal.policy import Continuations, EncodedPrompts, MicroBatch, Policy
 from vlcal.training.limits import Limits
 from vlcal.types import Evidence, PromptBatch, Rollouts
@@ -61,7 +61,7 @@ def measure(
         plain[rows], entropy[rows] = token_statistics(hidden, policy.head, part.tokens, scorable_mask)
         log_probs[rows] = plain[rows]
         if temperature != 1.0:
-            log_probs[rows], _ = token_statistics(hidden, policy.head, part.tokens, scorable_mask, temperature)
+            log_probs[rows] = token_log_probs(hidden, policy.head, part.tokens, scorable_mask, temperature)
         for copied in perturbed:
             divergence, given = with_perturbed(
                 policy, replace(part, encoded=copied.select(part.prompts)), hidden, vision[rows]
@@ -98,5 +98,5 @@ def with_perturbed(
         states = policy.hidden(replace(perturbed, tokens=tokens, mask=until[:, :last]))
         kl[:, :last] = vocabulary_kl(hidden[:, :last], states, policy.head, vision[:, :last])
         scorable = policy.scorable_mask(tokens, vision[:, :last])
-        log_probs[:, :last], _ = token_statistics(states, policy.head, tokens, scorable)
+        log_probs[:, :last] = token_log_probs(states, policy.head, tokens, scorable)
     return kl, log_probs
