@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from vlcal.errors import UserError
+from vlcal.policy.adapters import prepared_adapters
 from vlcal.policy.engines.draws import drawn, uniform_numbers
 from vlcal.policy.engines.starts import ForcedStarts
 from vlcal.policy.layouts.encoded import EncodedPrompts
@@ -129,7 +130,7 @@ class TransformersEngine(RolloutEngine):
 
 @contextmanager
 def sampling(policy: Policy) -> Iterator[None]:
-    """A context without dropout and without the generation config of the checkpoint.
+    """A context without dropout and without the generation config of the checkpoint, for adapters cast once.
 
     `generate` takes every setting that it is not given from there: with a repetition penalty, it would sample from
     another distribution than the one that is scored.
@@ -137,7 +138,7 @@ def sampling(policy: Policy) -> Iterator[None]:
     own = policy.backbone.generation_config
     policy.backbone.generation_config = GenerationConfig()
     try:
-        with policy.evaluating():
+        with policy.evaluating(), prepared_adapters(policy.adapted, policy.headless.precision):
             yield
     finally:
         policy.backbone.generation_config = own
