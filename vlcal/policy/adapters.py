@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields
 from pathlib import Path
@@ -205,13 +205,13 @@ def as_started(adapted: PeftModel) -> Iterator[None]:
             weight.requires_grad_(id(weight) in learning)
 
 
-def save_learned(adapted: nn.Module, folder: Path) -> None:
-    """Write the adapter that learns, or the whole model where there is none."""
+def save_learned(adapted: nn.Module, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+    """Write the adapter that learns, or the whole model where there is none: its own weights, or those given."""
     if isinstance(adapted, PeftModel):
         # "auto", the default, asks the hub about the base; no embedding is ever adapted.
         adapted.save_pretrained(str(folder), selected_adapters=[LEARNED], save_embedding_layers=False)
     else:
-        adapted.save_pretrained(folder)  # type: ignore[operator]
+        adapted.save_pretrained(folder, state_dict=weights)  # type: ignore[operator]
 
 
 def merge(adapted: nn.Module) -> PreTrainedModel:

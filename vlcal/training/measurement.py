@@ -62,12 +62,12 @@ def measure(
         log_probs[rows] = plain[rows]
         if temperature != 1.0:
             log_probs[rows] = token_log_probs(hidden, policy.head, part.tokens, scorable_mask, temperature)
-        for copied in perturbed:
-            divergence, given = with_perturbed(
-                policy, replace(part, encoded=copied.select(part.prompts)), hidden, vision[rows]
-            )
-            kl[rows] += divergence
-            blurred[rows] += given
+        copies = [
+            with_perturbed(policy, replace(part, encoded=copied.select(part.prompts)), hidden, vision[rows])
+            for copied in perturbed
+        ]
+        for total, found in zip((kl, blurred), zip(*copies, strict=True), strict=bool(copies)):
+            total[rows] = torch.stack(found).sum(0)  # not added: a part may come again
     if not perturbed:
         blurred = plain.masked_fill(~vision, 0)
     policy.headless.require_finite(
@@ -91,7 +91,7 @@ def with_perturbed(
         vision: True on vision tokens.
     """
     until = vision.flip(1).cummax(1).values.flip(1)
-    last = int(until.sum(1).max())
+    last = min(policy.lockstep.most(int(until.sum(1).max())), vision.shape[1])
     kl, log_probs = (torch.zeros(vision.shape, device=vision.device) for _ in range(2))
     if last:
         tokens = perturbed.tokens[:, :last]

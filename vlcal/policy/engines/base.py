@@ -96,6 +96,11 @@ class TransformersEngine(RolloutEngine):
             NonFiniteError: If logits are not finite.
             UserError: If there is not one start per completion, or one cannot be continued.
         """
+        if policy.lockstep.together:
+            raise UserError(
+                "`sampling` must be by GroupEngine, of a model that takes packed rows, where ranks share the weights: "
+                "`generate` would pass more often on one rank than on another. Train with `--trainer.strategy ddp`."
+            )
         given = ForcedStarts.of(policy, starts, len(encoded) * group_size, self.max_new_tokens)
         uniform = uniform_numbers(seeds, group_size, self.max_new_tokens).to(policy.device)
         drawing = _Drawing(self, policy, uniform, given)
