@@ -63,7 +63,7 @@ def module_of(checkpoint: str, kind: str, lr: float) -> ReinforcementModule:
         Update(confidence=ExpectedScore(), reference_kl=ExactReferenceKL(), reference=reference(), token_budget=BUDGET),
         Optimization(lr=lr, clip=math.inf),
     )
-    torch.manual_seed(1 + int(os.environ.get("LOCAL_RANK", 0)))  # what is drawn shall be that of the first rank
+    torch.manual_seed(1 + int(os.environ.get("LOCAL_RANK", "0")))  # what is drawn shall be that of the first rank
     module.configure_model()
     torch.manual_seed(0)
     with torch.no_grad():

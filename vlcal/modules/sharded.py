@@ -16,7 +16,6 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 
-from vlcal.callbacks.study_writer import StudyWriter
 from vlcal.errors import UserError
 from vlcal.modules.policy_module import PolicyModule
 from vlcal.policy.sharding import like, shard, whole
@@ -51,18 +50,12 @@ class ShardedStrategy(ModelParallelStrategy):
         """Cut the weights, ahead of the optimizer.
 
         Raises:
-            UserError: If the model, its optimizer or a callback cannot be used with weights in parts.
+            UserError: If the model or its optimizer cannot be used with weights in parts.
         """
         module = self.lightning_module
         if not isinstance(module, PolicyModule):
             raise UserError(
                 f"`strategy` ShardedStrategy cuts the policy of a module; {type(module).__name__} has none."
-            )
-        studies = [type(one).__name__ for one in trainer.callbacks if isinstance(one, StudyWriter)]  # type: ignore[attr-defined]
-        if studies:
-            raise UserError(
-                f"`callbacks` must hold no {studies[0]} with ShardedStrategy, since ranks would pass the model a "
-                "different number of times and wait for each other for ever. Probe the exported model by `vlcal validate`."
             )
         for policy in module.policies():
             if not policy.lockstep.together:
