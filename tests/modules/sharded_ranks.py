@@ -99,7 +99,7 @@ def main(checkpoint: str, folder: str, ranks: int, kind: str) -> None:
     data, notes, where = Given(given, held_out), WholeNotes(), Path(folder)
     module = module_of(checkpoint, kind, lr=1e-9)
     trainer = trained_by(ranks, notes)
-    (before,) = trainer.validate(module, datamodule=data, verbose=False)
+    (before,) = trainer.validate(module_of(checkpoint, kind, lr=1e-9), datamodule=data, verbose=False)
     trainer.fit(module, datamodule=data)
 
     learned, saved = (

@@ -63,6 +63,11 @@ class FrozenCopy(Reference):
                 "`reference` FrozenCopy shares the image features with the policy, so the vision tower must stay as it "
                 "is; this policy's learns. Use LanguageModel, or LoRA with AdapterOff."
             )
+        if policy.lockstep.together:
+            raise UserError(
+                "`reference` FrozenCopy copies whole weights, and ranks share those of this policy since it was "
+                "validated; train a module of its own."
+            )
         self._copies = [copy.deepcopy(policy).requires_grad_(False).eval()]
 
     def models(self) -> list[Policy]:
