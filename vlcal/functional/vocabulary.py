@@ -10,6 +10,7 @@ are there, and scaled in the backward pass: no logits are made a second time. A 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -83,7 +84,7 @@ def token_log_probs(
     def of_rows(rows: Tensor, chosen: Tensor) -> Tensor:
         return _log_softmax(head(rows), temperature).gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
 
-    def with_gradient(logits: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    def with_gradient(chosen: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         log_p, index = _log_softmax(logits, temperature), chosen.unsqueeze(-1)
         log_probs = log_p.gather(-1, index).squeeze(-1)
         falling = log_p.exp_().scatter_add_(-1, index, log_p.new_full(index.shape, -1.0))
@@ -93,7 +94,7 @@ def token_log_probs(
     parts = []
     for rows, chosen in _pairs(hidden, tokens, at, chunk):
         if known:
-            parts.append(_values_of_rows(rows, head, lambda logits, chosen=chosen: with_gradient(logits, chosen)))
+            parts.append(_values_of_rows(rows, head, partial(with_gradient, chosen)))
         elif torch.is_grad_enabled():
             parts.append(checkpoint(of_rows, rows, chosen, use_reentrant=False))
         else:
@@ -166,7 +167,7 @@ def distillation_kl(
 
     known = _gradient_at_once(hidden_q, head_q)
     parts = [
-        _values_of_rows(rows_q, head_q, lambda logits, rows_p=rows_p: divergence(rows_p, logits))
+        _values_of_rows(rows_q, head_q, partial(divergence, rows_p))
         if known
         else checkpoint(of_rows, rows_p, rows_q, use_reentrant=False)
         for rows_p, rows_q in _pairs(hidden_p, hidden_q, _places(mask), chunk)
@@ -222,7 +223,7 @@ def _values_of_rows(
     with torch.no_grad():
         values, by_logits = of_logits(logits.detach())
     (gradient,) = torch.autograd.grad(logits, states, by_logits.to(logits.dtype))
-    return _KnownGradient.apply(rows, values, gradient)  # type: ignore[no-any-return, no-untyped-call]
+    return _KnownGradient.apply(rows, values, gradient)  # type: ignore[no-any-return]
 
 
 def _gradient_at_once(hidden: Float[Tensor, "N T D"], head: Head) -> bool:

@@ -41,6 +41,11 @@ class ShardedStrategy(ModelParallelStrategy):
             timeout=timedelta(minutes=timeout_minutes),
         )
 
+    @property
+    def lightning_restore_optimizer(self) -> bool:
+        """True: the state is in the checkpoint as Lightning keeps it, and `load_optimizer_state_dict` cuts it."""
+        return True
+
     def setup_environment(self) -> None:
         """Make a mesh of all ranks."""
         self._data_parallel_size = self.num_nodes * self.num_processes

@@ -40,8 +40,8 @@ def shard(policy: Policy, mesh: DeviceMesh) -> None:
     adapters = {weight for layer in adapter_layers(language) for weight in _of_adapter(layer)}
     for block in blocks:
         fully_shard(block, mesh=mesh, reshard_after_forward=True, ignored_params=adapters)
-        block.set_gradient_divide_factor(1.0)  # type: ignore[operator]
-        block.set_force_sum_reduction_for_comms(True)  # type: ignore[operator]
+        block.set_gradient_divide_factor(1.0)
+        block.set_force_sum_reduction_for_comms(True)
     others = set(language.parameters()) - {weight for block in blocks for weight in block.parameters()}
     fully_shard(language, mesh=mesh, ignored_params=others | adapters)
     policy.lockstep = Lockstep(policy.device)
@@ -54,11 +54,9 @@ def whole(value: Tensor) -> Tensor:
 
 def like(part: Tensor, value: Tensor) -> Tensor:
     """Of a whole tensor what this rank holds, cut as `part` is; as it is where `part` is whole."""
-    return distribute_tensor(value.to(part.device), part.device_mesh, part.placements) if _cut(part) else value
-
-
-def _cut(part: Tensor) -> bool:
-    return isinstance(part, DTensor)
+    if not isinstance(part, DTensor):
+        return value
+    return distribute_tensor(value.to(part.device), part.device_mesh, part.placements)
 
 
 def _of_adapter(layer: nn.Module) -> list[nn.Parameter]:
