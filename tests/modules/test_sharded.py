@@ -9,9 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import lightning
 import pytest
 import torch
 from transformers import AutoModelForImageTextToText
+
+from vlcal.callbacks import ReadoutWriter
+from vlcal.modules import ReinforcementModule, ShardedStrategy
+from vlcal.policy import PolicySpec
+from vlcal.probes import StatedLevel
+from vlcal.training import Pipeline, ResponseReader
 
 ROOT = Path(__file__).parents[2]
 Noted = dict[str, Any]
@@ -105,3 +112,11 @@ def test_weights_in_4_bits_are_refused_in_one_line(embedded: Path, tmp_path: Pat
     said = json.loads((tmp_path / "refused" / "refusal.json").read_text())
     assert said.startswith("`policy.adaptation` must be LoRA or LanguageModel where ranks share the weights")
     assert "\n" not in said
+
+
+def test_probes_are_refused_where_ranks_share_the_weights(tmp_path: Path) -> None:
+    writer = ReadoutWriter(tmp_path / "readouts.jsonl", {"stated": StatedLevel()})
+    trainer = lightning.Trainer(accelerator="cpu", devices=1, strategy=ShardedStrategy(), logger=False)
+
+    with pytest.raises(ValueError, match="`ReadoutWriter` must be taken out of `trainer.callbacks`"):
+        writer.setup(trainer, ReinforcementModule(PolicySpec("none"), Pipeline(ResponseReader(), {})), "validate")

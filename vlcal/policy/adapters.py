@@ -71,7 +71,7 @@ def prepared_adapters(adapted: nn.Module, dtype: torch.dtype) -> Iterator[None]:
     """
     prepared = [layer for layer in adapter_layers(adapted) if _plainly_active(layer)]
     for layer in prepared:
-        layer.forward = _PreparedForward(layer, dtype)  # type: ignore[method-assign]
+        layer.forward = _PreparedForward(layer, dtype)
     try:
         yield
     finally:
