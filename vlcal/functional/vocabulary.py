@@ -248,7 +248,12 @@ def _log_softmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
 
 def _entropy(log_p: Tensor) -> Tensor:
     # log 0 becomes finite before the product: 0 * -inf is NaN, in the value and in the gradient.
-    return -(log_p.exp() * log_p.clamp(min=torch.finfo(log_p.dtype).min)).sum(-1)
+    lowest = torch.finfo(log_p.dtype).min
+    if log_p.requires_grad:
+        finite = log_p.clamp(min=lowest)
+        return -(finite.exp() * finite).sum(-1)
+    log_p.clamp_(min=lowest)  # in place, as below, since each of these is as large as the logits
+    return -log_p.exp().mul_(log_p).sum(-1)
 
 
 def _places(mask: Tensor) -> Tensor:
