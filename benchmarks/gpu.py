@@ -20,6 +20,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from clock import PeakMemory
@@ -115,13 +116,27 @@ def planned(side: VlcalStep) -> int:
 
 def beside_trl(place: Place, subject: Subject) -> str:
     """A step through TRL and through vlcal, in a process of its own."""
-    found = place.folder / "step_vs_trl.json"
-    sizes = [part for name, value in vars(subject).items() for part in (f"--{name}", str(value))]
-    options = ["--device", place.device, "--dtype", place.dtype, "--repeats", "2", "--output", str(found)]
-    _run([sys.executable, str(Path(__file__).parent / "step_vs_trl.py"), *sizes, *options])
-    ratios = json.loads(found.read_text(encoding="utf-8"))
+    ratios = _script("step_vs_trl", place, subject)
     names = ("learner_ratio", "step_ratio", "memory_ratio", "gradient_relative_difference")
     return ", ".join(f"{name.replace('_', ' ')} {ratios[name]:.3g}" for name in names)
+
+
+def beside_generate(place: Place, subject: Subject) -> str:
+    """Sampling beside `generate` of transformers, in a process of its own."""
+    rows = _script("sampling", place, subject)["rows"]
+    return ", ".join(
+        f"{row['what']} {row['transformers']:.2f} s, {row['vlcal']:.2f} s: {row['ratio']:.2f}" for row in rows
+    )
+
+
+def _script(name: str, place: Place, subject: Subject) -> dict[str, Any]:
+    """What another benchmark writes of the subject."""
+    found = place.folder / f"{name}.json"
+    sizes = [part for size, value in vars(subject).items() for part in (f"--{size}", str(value))]
+    options = ["--device", place.device, "--dtype", place.dtype, "--repeats", "2", "--output", str(found)]
+    _run([sys.executable, str(Path(__file__).parent / f"{name}.py"), *sizes, *options])
+    result: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
+    return result
 
 
 def demonstration(place: Place, sizes: Sizes) -> str:
@@ -145,6 +160,7 @@ def measurements(sizes: Sizes) -> dict[str, Callable[[Place], str]]:
         "NF4 QLoRA step, shape of Qwen3-VL-4B": lambda place: qlora_step(place, sizes.short),
         "NF4 QLoRA step, shape of Qwen3-VL-8B, long prompts": lambda place: qlora_step(place, sizes.long),
         "LoRA step beside TRL": lambda place: beside_trl(place, sizes.beside),
+        "sampling beside generate": lambda place: beside_generate(place, sizes.beside),
         "the demonstration": lambda place: demonstration(place, sizes),
     }
 

@@ -2,6 +2,7 @@
 
     pip install trl==1.16.0 accelerate datasets        # needed by this benchmark alone
     python benchmarks/step_vs_trl.py --output runs/step_vs_trl.json
+    python benchmarks/step_vs_trl.py --image 33 --completion 64 --output runs/step_vs_trl_long.json
     python benchmarks/step_vs_trl.py --device cuda --dtype bfloat16 --width 2048 --head 128 --layers 28 --image 32
 
 Both sides get the same checkpoint (a Qwen3-VL of random weights), prompts, images, completion length, G, adapters,

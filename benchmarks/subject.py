@@ -66,7 +66,7 @@ class Subject:
 
     def write(self, folder: Path) -> Path:
         """The checkpoint, in `folder`. What ends a completion is a token that is never sampled, so that none ends."""
-        words = _words(self.vocabulary, self.seed)
+        words = made_up_words(self.vocabulary, self.seed)
         whole = words[: self.vocabulary - SMALLEST]
         write_embedded_model(folder, [" ".join(["", *words])] * 2 + [QUESTION], whole, self.seed)
         processor = AutoProcessor.from_pretrained(folder)
@@ -93,7 +93,7 @@ class Subject:
         return PromptBatch(
             ids=tuple(names),
             images=tuple((image,) for image in images),
-            questions=tuple(f"{QUESTION} {word}" for word in _words(self.prompts, self.seed + 1)),
+            questions=tuple(f"{QUESTION} {word}" for word in made_up_words(self.prompts, self.seed + 1)),
             targets=("",) * self.prompts,
             extras=({},) * self.prompts,
         )
@@ -132,7 +132,7 @@ def _meanings() -> dict[str, str]:
     return {name.strip(): meaning.strip() for name, _, meaning in (line.partition(":") for line in lines)}
 
 
-def _words(count: int, seed: int) -> list[str]:
+def made_up_words(count: int, seed: int) -> list[str]:
     """Different made-up words."""
     rng = random.Random(seed)
     words: dict[str, None] = {}

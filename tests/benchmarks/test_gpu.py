@@ -8,7 +8,18 @@ from pathlib import Path
 
 import gpu
 import pytest
-from gpu import LAST, SIZES, TITLE, Place, demonstration, measured, qlora_step, section, with_section
+from gpu import (
+    LAST,
+    SIZES,
+    TITLE,
+    Place,
+    beside_generate,
+    demonstration,
+    measured,
+    qlora_step,
+    section,
+    with_section,
+)
 
 RESULTS = f"# Measured\n\n## One step\n1\n\n{LAST}\n- much\n"
 
@@ -33,6 +44,13 @@ def test_a_step_over_4_bit_weights_is_written_with_its_parts_and_its_peak_beside
 
 def test_the_demonstration_runs_where_it_is_told_to(place: Place) -> None:
     assert re.fullmatch(r"1 updates in \d+ s", demonstration(place, SIZES["tiny"]))
+
+
+def test_sampling_is_measured_beside_generate(place: Place) -> None:
+    found = beside_generate(place, SIZES["tiny"].beside)
+
+    part = r"\d+\.\d\d \(\d+\.\d\d s\)"
+    assert re.fullmatch(rf"images to completions {part}, features to completions {part}", found)
 
 
 def test_what_fails_is_written_down_and_the_rest_still_runs(place: Place) -> None:

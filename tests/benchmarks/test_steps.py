@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from clock import Clock
 from packing import around, learner_row, learner_table, step_row, step_table
+from sampling import Sides, measured
+from sampling import table as sampling_table
 from subject import Subject
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from vlcal_step import LEARNER, Setting, VlcalStep
 
+from vlcal.policy import LoRA, PolicySpec
 from vlcal.policy.layouts.layout import Plain
 from vlcal.policy.layouts.packing import Packed
 
@@ -76,3 +80,16 @@ def test_tables_show_both_layouts_and_every_group(folder: Path) -> None:
     steps = [step_row(folder, replace(TINY, group=size), Setting(), repeats=1) for size in (2, 3)]
     assert [step["packed_tokens"] for step in steps] == [row["L"] + 8, row["L"] + 12]
     assert step_table(steps).row_count == 2
+
+
+def test_sampling_is_timed_beside_generate_and_continuous_batching(folder: Path) -> None:
+    policy = PolicySpec(str(folder), LoRA(2), "float32").build()
+    sides = Sides(policy, TINY)
+
+    rows = measured(sides, Clock("cpu", "wall"), continuous=True, repeats=1)
+
+    assert [row["what"].split()[0] for row in rows] == ["images", "features", "text"]
+    for row in rows:
+        assert row["ratio"] == row["transformers"] / row["vlcal"] > 0
+    assert not any(sides.text.images) and sides.encoded_text.length > 10
+    assert sampling_table(rows).row_count == 3

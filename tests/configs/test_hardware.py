@@ -16,7 +16,8 @@ from vlcal.callbacks import KnobSchedule
 from vlcal.commands.checkup import GIB, optimizer_bytes, workload
 from vlcal.commands.trainer import Cli
 from vlcal.inference.run_config import RunConfig
-from vlcal.modules import ReinforcementModule
+from vlcal.modules import ReinforcementModule, ShardedStrategy
+from vlcal.modules.checkpoints import WholeCheckpoints
 from vlcal.policy import GroupEngine, QLoRA, RecomputedActivations
 from vlcal.policy.memory.footprint import ROOMY, footprint
 from vlcal.policy.memory.lengths import PromptLength
@@ -111,6 +112,13 @@ def test_a_config_states_nothing_that_its_recipe_states(config: Path) -> None:
 
     # A mapping of rewards stands in place of that of the recipe.
     assert not [key for key, value in own.items() if theirs.get(key) == value and "rewards" not in key]
+
+
+def test_a_config_names_the_strategy_in_which_ranks_share_the_weights(small: Arguments) -> None:
+    cli = Cli([*small(HARDWARE[0]), "--trainer.strategy", "vlcal.modules.ShardedStrategy"], run=False)
+
+    assert isinstance(cli.trainer.strategy, ShardedStrategy)
+    assert isinstance(cli.trainer.strategy.checkpoint_io, WholeCheckpoints)
 
 
 @pytest.mark.parametrize(

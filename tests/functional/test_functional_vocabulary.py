@@ -7,7 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlcal.functional import distillation_kl, sampled_kl_k1, sampled_kl_k3, token_statistics, vocabulary_kl
+from vlcal.functional import (
+    distillation_kl,
+    sampled_kl_k1,
+    sampled_kl_k3,
+    token_log_probs,
+    token_statistics,
+    vocabulary_kl,
+)
 
 N, T, D, V = 3, 5, 4, 64
 
@@ -259,3 +266,85 @@ def test_distillation_kl_allows_for_tokens_that_are_never_produced() -> None:
 
     assert found == 0
     assert states.grad is not None and states.grad.isfinite().all()
+
+
+class Counted(torch.nn.Linear):
+    """A head that counts the rows it is given, after which nothing is held of their logits."""
+
+    def __init__(self, learns: bool) -> None:
+        super().__init__(D, V)
+        self.requires_grad_(learns)
+        self.rows = 0
+
+    def forward(self, states: Tensor) -> Tensor:
+        self.rows += len(states)
+        return super().forward(states)
+
+
+@pytest.mark.parametrize("learns", [False, True])
+@pytest.mark.parametrize("chunk", [1, 3, 1000])
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_log_probs_alone_have_the_values_and_gradients_of_the_statistics(
+    hidden: Tensor, tokens: Tensor, mask: Tensor, chunk: int, temperature: float, learns: bool
+) -> None:
+    torch.manual_seed(0)
+    head = Counted(learns)
+    hidden.requires_grad_()
+    wanted = (hidden, *(weight for weight in head.parameters() if weight.requires_grad))
+    expected, _ = token_statistics(hidden, head, tokens, mask, temperature, chunk)
+
+    found = token_log_probs(hidden, head, tokens, mask, temperature, chunk)
+
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(values.square().sum(), wanted) for values in (found, expected)]
+    torch.testing.assert_close(*gradients)
+    assert gradients[0][0].abs().max() > 0.1
+    with torch.no_grad():
+        assert torch.equal(token_log_probs(hidden, head, tokens, mask, temperature, chunk), found)
+
+
+def test_gradients_of_log_probs_alone_agree_with_finite_differences(
+    hidden: Tensor, weight: Tensor, tokens: Tensor, mask: Tensor
+) -> None:
+    exact = weight.double()
+    assert torch.autograd.gradcheck(
+        lambda states: token_log_probs(states, lambda rows: rows @ exact.T, tokens, mask, 0.7, chunk=3),
+        hidden.double().requires_grad_(),
+    )
+
+
+def test_a_frozen_head_is_run_once_for_value_and_gradient(hidden: Tensor, tokens: Tensor, mask: Tensor) -> None:
+    frozen, learning = Counted(learns=False), Counted(learns=True)
+    for head in (frozen, learning):
+        token_log_probs(hidden.requires_grad_(), head, tokens, mask, chunk=4).sum().backward()
+
+    trial = 1  # row, which tells whether the head learns
+    assert frozen.rows == trial + 7
+    assert learning.rows == trial + 2 * 7
+
+
+def test_the_gradient_of_a_frozen_head_holds_no_logits(hidden: Tensor, tokens: Tensor, mask: Tensor) -> None:
+    log_probs = token_log_probs(hidden.requires_grad_(), Counted(learns=False), tokens, mask)
+
+    step, held = log_probs.grad_fn, []
+    while step is not None:
+        held += [tensor.shape for tensor in getattr(step, "saved_tensors", ())]
+        step = next((before for before, _ in step.next_functions if before is not None), None)
+    assert (7, D) in held and all(V not in shape for shape in held)
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_distillation_has_the_gradient_of_the_kl_and_none_between_equals(
+    hidden: Tensor, mask: Tensor, learns: bool
+) -> None:
+    torch.manual_seed(0)
+    head, q = Counted(learns), hidden.roll(1, 0).requires_grad_()
+    log_p, log_q = (head(states).log_softmax(-1) for states in (hidden, q))
+    whole = ((log_p.detach().exp() * (log_p.detach() - log_q)).sum(-1) * mask).sum() / mask.sum()
+
+    found = distillation_kl(hidden, q, head, head, mask, chunk=3)
+
+    torch.testing.assert_close(found, whole)
+    torch.testing.assert_close(torch.autograd.grad(found, q), torch.autograd.grad(whole, q))
+    (same,) = torch.autograd.grad(distillation_kl(q.detach(), q, head, head, mask), q)
+    assert (same == 0).all()

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
 
 from vlcal.callbacks.observer import Observer
@@ -57,8 +58,13 @@ class StudyWriter(Observer):
         """Refuse, before anything heavy is done, a module that has no policy to ask.
 
         Raises:
-            UserError: If it is no ReinforcementModule.
+            UserError: If it is no ReinforcementModule, or ranks share the weights.
         """
+        if isinstance(trainer.strategy, ModelParallelStrategy):
+            raise UserError(
+                f"`{type(self).__name__}` must be taken out of `trainer.callbacks` where ranks share the weights: they "
+                "would pass the model a different number of times and wait for each other. Probe the exported model."
+            )
         if not isinstance(pl_module, ReinforcementModule):
             raise UserError(
                 f"`{type(self).__name__}` needs the policy and the pipeline of a ReinforcementModule, to ask again; "

@@ -32,6 +32,7 @@ from vlcal.functional.vocabulary import (
     distillation_kl,
     sampled_kl_k1,
     sampled_kl_k3,
+    token_log_probs,
     token_statistics,
     vocabulary_kl,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "soft_label_group",
     "soft_label_window",
     "spherical_score",
+    "token_log_probs",
     "token_mean",
     "token_soft_labels",
     "token_statistics",

@@ -34,6 +34,7 @@ from vlcal.training.limits import Limits
 from vlcal.training.optimization import Optimization
 from vlcal.training.ranks import add_gradients, on_every_rank, summed
 from vlcal.training.sampling import draw_seed
+from vlcal.training.shards import clip_gradients
 
 
 class PolicyModule(lightning.LightningModule):
@@ -66,6 +67,10 @@ class PolicyModule(lightning.LightningModule):
         if self._policy is None:
             raise RuntimeError("`policy` is built when training or validation starts; call `configure_model` first.")
         return self._policy
+
+    def policies(self) -> list[Policy]:
+        """All models that passes go through."""
+        return [self.policy]
 
     def parts(self) -> dict[str, object]:
         """The parts whose settings go into a checkpoint, by name."""
@@ -208,7 +213,7 @@ class PolicyModule(lightning.LightningModule):
         # step and lowers it.
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         scale = 1.0 if scaler is None else float(scaler.get_scale())
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.optimization.clip * scale) / scale
+        norm = clip_gradients(self.policy.parameters(), self.optimization.clip * scale) / scale
         if not norm.isfinite() and scale <= 1.0:
             raise NonFiniteError(f"The gradient must be finite; its norm is {float(norm)}.")
         if not self._updates:

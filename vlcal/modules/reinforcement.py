@@ -15,7 +15,7 @@ from vlcal.errors import UserError
 from vlcal.evaluation.metrics.training import CalibrationMetrics, Outcomes, summarize
 from vlcal.modules.policy_module import PolicyModule
 from vlcal.parts import fresh_defaults
-from vlcal.policy import PolicySpec
+from vlcal.policy import Policy, PolicySpec
 from vlcal.text.levels import level_tokens
 from vlcal.training.chunks import ChunkedPrompts
 from vlcal.training.counterfactual import own_and_counterfactual
@@ -98,6 +98,10 @@ class ReinforcementModule(PolicyModule):
         if learns and not self._attached and self.update.reference_kl.needs_reference:
             self.update.reference.attach(self.policy)
             self._attached = True
+
+    def policies(self) -> list[Policy]:
+        """The policy, and the reference where it is a model of its own."""
+        return [*super().policies(), *self.update.reference.models()]
 
     def parts(self) -> dict[str, object]:
         """The parts whose settings go into a checkpoint, by name."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vlcal.errors import UserError
 from vlcal.functional.surrogate import k3_penalty
-from vlcal.functional.vocabulary import Head, distillation_kl, token_statistics
+from vlcal.functional.vocabulary import Head, distillation_kl, token_log_probs
 from vlcal.objectives.aggregation import LossAggregation, TokenMean
 from vlcal.objectives.policy import connected_zero
 from vlcal.parts import fresh_defaults
@@ -40,7 +40,7 @@ class Predictions:
     @cached_property
     def log_probs(self) -> Float[Tensor, "N T"]:
         """Log-probability of each token, in nats; 0 outside the mask."""
-        return token_statistics(self.hidden, self.head, self.tokens, self.mask, self.temperature)[0]
+        return token_log_probs(self.hidden, self.head, self.tokens, self.mask, self.temperature)
 
 
 class ReferenceKL(ABC):

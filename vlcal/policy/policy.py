@@ -27,6 +27,7 @@ from vlcal.policy.layouts.encoded import EncodedPrompts
 from vlcal.policy.layouts.fitting import fitting_layout, trial_continuations, trial_prompts
 from vlcal.policy.layouts.headless import HeadlessModel
 from vlcal.policy.layouts.layout import Layout
+from vlcal.policy.lockstep import Alone
 from vlcal.policy.plain_text import asked
 from vlcal.text import Grammar, behind
 from vlcal.text.levels import level_tokens
@@ -48,6 +49,8 @@ class Policy(nn.Module):
     Attributes:
         opening: What every prompt has written of its response, such as `<think>`; mostly nothing.
         end_tokens: Tokens that end a completion; the first is the one that ends a turn of the chat template.
+        lockstep: Whether ranks must pass together, and what they agree on.
+        gathered: All weights by name where ranks share them, once they were brought together; what `save` writes.
     """
 
     def __init__(self, adapted: nn.Module, backbone: PreTrainedModel, processor: ProcessorMixin) -> None:
@@ -63,6 +66,8 @@ class Policy(nn.Module):
         self.vision_frozen = not any(
             weight.requires_grad for weight in backbone.parameters() if id(weight) not in language
         )
+        self.lockstep = Alone()
+        self.gathered: dict[str, Tensor] | None = None
         self._placed_forbidden: Tensor | None = None
         self._grids: dict[tuple[int, int], tuple[int, int]] = {}
         self.eval()  # as the loaded model; fresh adapters and this wrapper start in training mode
@@ -100,7 +105,7 @@ class Policy(nn.Module):
     @cached_property
     def headless(self) -> HeadlessModel:
         """The model below its head."""
-        return HeadlessModel(self.backbone, self.pad_token_id)
+        return HeadlessModel(self.backbone, self.pad_token_id, self._anywhere)
 
     @cached_property
     def layout(self) -> Layout:
@@ -131,8 +136,9 @@ class Policy(nn.Module):
         moved = {name: value.to(self.device) for name, value in inputs.items()}
         with torch.no_grad() if self.vision_frozen else nullcontext():
             encoded = encoded_prompts(self.backbone, moved, tuple(len(images) for images in prompts.images))
-        if encoded.features is not None:
-            largest = [block.detach().abs().amax() for block in encoded.features.pooler_output]
+        blocks = () if encoded.features is None else encoded.features.pooler_output
+        if blocks or self.lockstep.together:
+            largest = [block.detach().abs().amax() for block in blocks] or [torch.zeros((), device=self.device)]
             self.headless.require_finite("Features of images", torch.stack(largest))
         return replace(encoded, questions=tuple(zip(texts, prompts.images, strict=True)))
 
@@ -162,11 +168,16 @@ class Policy(nn.Module):
     def head(self, hidden: Float[Tensor, "n D"]) -> Float[Tensor, "n V"]:
         """Logits, with -inf for placeholders."""
         logits = self.backbone.get_output_embeddings()(hidden)
-        return logits.index_fill(-1, self._forbidden, -torch.inf)
+        return logits.index_fill_(-1, self._forbidden, -torch.inf)  # a copy would be as large as the logits
 
     def micro_batches(self, continuations: Continuations, budget: int) -> list[MicroBatch]:
-        """The continuations in parts of at most `budget` tokens, each for a pass of its own."""
-        return self.layout.micro_batches(continuations, budget)
+        """The continuations in parts of at most `budget` tokens, each for a pass of its own.
+
+        Where ranks pass together, the last part is repeated until there are as many as on the rank that has most.
+        """
+        parts = self.layout.micro_batches(continuations, budget)
+        repeated = replace(parts[-1], repeated=True)
+        return parts + [repeated] * (self.lockstep.most(len(parts)) - len(parts))
 
     def score(
         self, continuations: Continuations, temperature: float = 1.0
@@ -204,8 +215,11 @@ class Policy(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write an ordinary checkpoint folder: weights (adapters alone, where there are some) and processor."""
-        save_learned(self.adapted, folder)
+        save_learned(self.adapted, folder, self.gathered)
         self.processor.save_pretrained(folder)
+
+    def _anywhere(self, claim: bool) -> bool:
+        return self.lockstep.any(claim)
 
     def _trial(self) -> Continuations:
         return trial_continuations(self.encode(trial_prompts(), Grammar(instructions="")), self.tokenizer)

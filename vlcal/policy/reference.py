@@ -18,6 +18,10 @@ class Reference(ABC):
     def attach(self, policy: Policy) -> None:
         """Take from the untrained policy what the reference needs."""
 
+    def models(self) -> list[Policy]:
+        """The models of its own that it holds; none, where it is the policy in another state."""
+        return []
+
     @abstractmethod
     def model(self, policy: Policy) -> AbstractContextManager[Policy]:
         """A context that gives the reference as a policy."""
@@ -59,7 +63,16 @@ class FrozenCopy(Reference):
                 "`reference` FrozenCopy shares the image features with the policy, so the vision tower must stay as it "
                 "is; this policy's learns. Use LanguageModel, or LoRA with AdapterOff."
             )
+        if policy.lockstep.together:
+            raise UserError(
+                "`reference` FrozenCopy copies whole weights, and ranks share those of this policy since it was "
+                "validated; train a module of its own."
+            )
         self._copies = [copy.deepcopy(policy).requires_grad_(False).eval()]
+
+    def models(self) -> list[Policy]:
+        """The copy, once it is made."""
+        return self._copies
 
     @contextmanager
     def model(self, policy: Policy) -> Iterator[Policy]:

@@ -30,6 +30,9 @@ class ChunkedPrompts:
         prompts: All prompts of the step.
         grammar: Adds the instructions to every question.
         size: Prompts of a chunk; the last one may have fewer.
+
+    Raises:
+        UserError: If ranks that share the weights have unequally many chunks.
     """
 
     def __init__(self, policy: Policy, prompts: PromptBatch, grammar: Grammar, size: int = UNLIMITED) -> None:
@@ -38,6 +41,7 @@ class ChunkedPrompts:
         self._grammar = grammar
         self._size = size
         self._parked: dict[int, EncodedPrompts] = {}
+        policy.lockstep.require_equal("Chunks of prompts", len(self.chunks(self.all)))
 
     @property
     def all(self) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -124,20 +125,25 @@ class Learner:
         limits = self.limits or Limits(self.update.token_budget)
 
         def made() -> Iterator[PolicyUpdate]:
-            for chunk in prompts.chunks(rows):
+            chunks = prompts.chunks(rows)
+            for chunk in chunks:
                 yield from self._passes(experience.select(chunk), prompts.encoded(chunk), totals, limits)
+            for _ in range(self.policy.lockstep.most(len(chunks)) - len(chunks)):  # others would wait for the passes
+                yield from self._passes(experience.select([0]), prompts.encoded([0]), [], limits)
 
         return Passes(made)
 
     def _passes(
         self, experience: Experience, encoded: EncodedPrompts, totals: Sequence[int], limits: Limits
     ) -> Iterator[PolicyUpdate]:
-        """The losses of a chunk, as shares of what each term is a mean over."""
+        """The losses of a chunk, as shares of what each term is a mean over; of no share where no totals are given."""
         policy_mask, rollouts = self._policy_mask(experience), experience.assessment.rollouts
         completions = Continuations.of(encoded, rollouts.tokens, rollouts.mask)
         for part in limits.parts(self.policy, completions):
             held, held_mask = experience.completions(part.rows), policy_mask[part.rows]
-            shares = [own / max(total, 1) for own, total in zip(self._counts(held, held_mask), totals, strict=True)]
+            counts = self._counts(held, held_mask)
+            whole = totals if totals and not part.repeated else [math.inf] * len(counts)
+            shares = [own / max(total, 1) for own, total in zip(counts, whole, strict=True)]
             yield _joined(self._terms(held, self._with_gradient(part, experience), held_mask), shares)
 
     def _policy_mask(self, experience: Experience) -> Bool[Tensor, "N T"]:

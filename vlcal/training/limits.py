@@ -44,7 +44,8 @@ class Limits:
         """The continuations in parts, each for a pass of its own."""
         for part in policy.micro_batches(continuations, self.tokens):
             rows, width = part.tokens.shape
-            self._smaller = partial(self._fewer_tokens, rows, rows * (part.encoded.length + width))
+            if not policy.lockstep.together:  # others would go on with the passes of before
+                self._smaller = partial(self._fewer_tokens, rows, rows * (part.encoded.length + width))
             yield part
 
     def some(self, prompts: int) -> Iterator[list[int]]:
@@ -145,6 +146,9 @@ class FewerPrompts(RolloutEngine):
         Raises:
             TooLittleMemoryError: If those of a single prompt do not fit.
         """
+
+        if policy.lockstep.together:
+            return self._engine.sample(policy, encoded, group_size, seeds, starts)
 
         def of(rows: list[int]) -> Rollouts:
             some = encoded if len(rows) == len(encoded) else encoded.select(rows)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vlcal.functional.vocabulary import token_statistics, vocabulary_kl
+from vlcal.functional.vocabulary import token_log_probs, token_statistics, vocabulary_kl
 from vlcal.policy import Continuations, EncodedPrompts, MicroBatch, Policy
 from vlcal.training.limits import Limits
 from vlcal.types import Evidence, PromptBatch, Rollouts
@@ -61,13 +61,13 @@ def measure(
         plain[rows], entropy[rows] = token_statistics(hidden, policy.head, part.tokens, scorable_mask)
         log_probs[rows] = plain[rows]
         if temperature != 1.0:
-            log_probs[rows], _ = token_statistics(hidden, policy.head, part.tokens, scorable_mask, temperature)
-        for copied in perturbed:
-            divergence, given = with_perturbed(
-                policy, replace(part, encoded=copied.select(part.prompts)), hidden, vision[rows]
-            )
-            kl[rows] += divergence
-            blurred[rows] += given
+            log_probs[rows] = token_log_probs(hidden, policy.head, part.tokens, scorable_mask, temperature)
+        copies = [
+            with_perturbed(policy, replace(part, encoded=copied.select(part.prompts)), hidden, vision[rows])
+            for copied in perturbed
+        ]
+        for total, found in zip((kl, blurred), zip(*copies, strict=True), strict=bool(copies)):
+            total[rows] = torch.stack(found).sum(0)  # not added: a part may come again
     if not perturbed:
         blurred = plain.masked_fill(~vision, 0)
     policy.headless.require_finite(
@@ -91,12 +91,12 @@ def with_perturbed(
         vision: True on vision tokens.
     """
     until = vision.flip(1).cummax(1).values.flip(1)
-    last = int(until.sum(1).max())
+    last = min(policy.lockstep.most(int(until.sum(1).max())), vision.shape[1])
     kl, log_probs = (torch.zeros(vision.shape, device=vision.device) for _ in range(2))
     if last:
         tokens = perturbed.tokens[:, :last]
         states = policy.hidden(replace(perturbed, tokens=tokens, mask=until[:, :last]))
         kl[:, :last] = vocabulary_kl(hidden[:, :last], states, policy.head, vision[:, :last])
         scorable = policy.scorable_mask(tokens, vision[:, :last])
-        log_probs[:, :last], _ = token_statistics(states, policy.head, tokens, scorable)
+        log_probs[:, :last] = token_log_probs(states, policy.head, tokens, scorable)
     return kl, log_probs

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from vlcal.errors import UserError
 from vlcal.parts import fresh_defaults
@@ -93,12 +95,13 @@ class Optimization:
 
     def build(self, weights: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimizer of these weights; `govern` puts the settings in force."""
-        learning = [weight for weight in weights if weight.requires_grad]
+        learning = sorted((weight for weight in weights if weight.requires_grad), key=_of_a_part)
         if not learning:
             raise UserError("`policy.adaptation` leaves no weight to learn; use LoRA, LanguageModel or WholeModel.")
         groups = [
-            {"params": [weight for weight in learning if weight.ndim >= 2], "weight_decay": self.weight_decay},
-            {"params": [weight for weight in learning if weight.ndim < 2], "weight_decay": 0.0},
+            {"params": [weight for weight in alike if (weight.ndim >= 2) == matrices], "weight_decay": decay}
+            for _, alike in ((part, list(some)) for part, some in groupby(learning, _of_a_part))
+            for matrices, decay in ((True, self.weight_decay), (False, 0.0))
         ]
         return self.optimizer.build([group for group in groups if group["params"]], self.lr, self.betas)
 
@@ -119,3 +122,8 @@ class Optimization:
             return (progress + stride) / (self.warmup + stride)
         along = (progress - self.warmup) / (1 - self.warmup)
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * min(along, 1.0))) / 2
+
+
+def _of_a_part(weight: nn.Parameter) -> bool:
+    """Whether other ranks hold the rest of a weight: the kernels of an optimizer take such ones or whole ones."""
+    return isinstance(weight, DTensor)

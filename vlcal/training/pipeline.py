@@ -151,7 +151,7 @@ class Pipeline:
             rollouts = self._sampled(policy, asked, encoded, replace(plan, engine=FewerPrompts(plan.engine, limits)))
         responses = self.reader.read(policy, asked, rollouts)
         vision, evident, temperature = responses.spans.vision, with_evidence(asked), plan.engine.temperature
-        something = vision.any() and evident.any() and self.perturbation.strength > 0
+        something = policy.lockstep.any(bool(vision.any() and evident.any() and self.perturbation.strength > 0))
         copies = [self.perturbed(policy, asked, plan.seed, number) for number in range(self.copies if something else 0)]
         perturbed = limits.retried(lambda: [policy.encode(copy, self.reader.grammar) for copy in copies])
         with self.clock.phase("scoring"):

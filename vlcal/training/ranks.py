@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from vlcal.errors import NonFiniteError, TooLittleMemoryError
 from vlcal.record_rows import mapped, taken
@@ -71,12 +72,12 @@ def added(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def add_gradients(weights: Iterable[torch.nn.Parameter]) -> None:
-    """Make the gradient of each weight that learns the sum of those of all ranks."""
+    """Make the gradient of each weight that learns the sum of those of all ranks; what they share has it already."""
     if not dist.is_initialized():
         return
     under_way = []
     for weight in weights:
-        if weight.requires_grad:
+        if weight.requires_grad and not isinstance(weight, DTensor):
             weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
             under_way.append(dist.all_reduce(weight.grad, async_op=True))
     for reduction in under_way:

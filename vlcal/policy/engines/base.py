@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from vlcal.errors import UserError
+from vlcal.policy.adapters import prepared_adapters
 from vlcal.policy.engines.draws import drawn, uniform_numbers
 from vlcal.policy.engines.starts import ForcedStarts
 from vlcal.policy.layouts.encoded import EncodedPrompts
@@ -95,6 +96,11 @@ class TransformersEngine(RolloutEngine):
             NonFiniteError: If logits are not finite.
             UserError: If there is not one start per completion, or one cannot be continued.
         """
+        if policy.lockstep.together:
+            raise UserError(
+                "`sampling` must be by GroupEngine, of a model that takes packed rows, where ranks share the weights: "
+                "`generate` would pass more often on one rank than on another. Train with `--trainer.strategy ddp`."
+            )
         given = ForcedStarts.of(policy, starts, len(encoded) * group_size, self.max_new_tokens)
         uniform = uniform_numbers(seeds, group_size, self.max_new_tokens).to(policy.device)
         drawing = _Drawing(self, policy, uniform, given)
@@ -129,7 +135,7 @@ class TransformersEngine(RolloutEngine):
 
 @contextmanager
 def sampling(policy: Policy) -> Iterator[None]:
-    """A context without dropout and without the generation config of the checkpoint.
+    """A context without dropout and without the generation config of the checkpoint, for adapters cast once.
 
     `generate` takes every setting that it is not given from there: with a repetition penalty, it would sample from
     another distribution than the one that is scored.
@@ -137,7 +143,7 @@ def sampling(policy: Policy) -> Iterator[None]:
     own = policy.backbone.generation_config
     policy.backbone.generation_config = GenerationConfig()
     try:
-        with policy.evaluating():
+        with policy.evaluating(), prepared_adapters(policy.adapted, policy.headless.precision):
             yield
     finally:
         policy.backbone.generation_config = own

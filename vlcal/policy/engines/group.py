@@ -67,7 +67,7 @@ class GroupEngine(TransformersEngine):
         tokens = torch.full(uniform.shape, policy.pad_token_id, device=uniform.device)
         log_probs = torch.zeros(uniform.shape, device=uniform.device)
         ends = torch.tensor(policy.end_tokens, device=uniform.device)
-        begun = starts.shortest
+        begun, going_on = -policy.lockstep.most(-starts.shortest), policy.lockstep.any  # the shortest of all ranks
         tokens[:, :begun] = starts.tokens[:, :begun]
         hidden = groups.begin(tokens[:, :begun]) if begun else groups.first
         for step in range(begun, self.max_new_tokens):
@@ -78,7 +78,7 @@ class GroupEngine(TransformersEngine):
             tokens[rows, step] = chosen.masked_fill(ended, policy.pad_token_id)
             log_probs[rows, step] = given.masked_fill(ended, 0.0)
             groups.ended = (ended | torch.isin(chosen, ends)).view_as(groups.rows)
-            if step + 1 == self.max_new_tokens or ((step + 1) % BETWEEN_LOOKS == 0 and not groups.compact()):
+            if step + 1 == self.max_new_tokens or ((step + 1) % BETWEEN_LOOKS == 0 and not going_on(groups.compact())):
                 break
             hidden = groups.advance(tokens[:, step], step)
         policy.headless.require_finite("Log-probabilities of sampled tokens", log_probs)

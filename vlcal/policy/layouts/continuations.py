@@ -70,10 +70,12 @@ class MicroBatch(Continuations):
     Args:
         rows: Indices of the completions in the batch, ascending.
         prompts: Indices of the prompts in the batch, ascending.
+        repeated: Whether another part is the same, and this one passes for the sake of other ranks alone.
     """
 
     rows: Int[Tensor, " N"]
     prompts: list[int]
+    repeated: bool = False
 
     def __post_init__(self) -> None:
         """Nothing: the batch was checked, and a check of every part would make a GPU wait each time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +27,12 @@ class HeadlessModel:
     Args:
         backbone: The model that transformers loaded.
         pad_token_id: The token that fills empty slots.
+        anywhere: Whether a claim holds on any of the ranks that pass together.
     """
 
     backbone: PreTrainedModel
     pad_token_id: int
+    anywhere: Callable[[bool], bool] = bool
 
     def __call__(self, **inputs: Any) -> ModelOutput:
         """The model's output, with the hidden states in `last_hidden_state`."""
@@ -60,7 +63,7 @@ class HeadlessModel:
         Raises:
             NonFiniteError: Names what they are, the dtype and the way out.
         """
-        if not bool(values.isfinite().all()):
+        if self.anywhere(not bool(values.isfinite().all())):
             name = str(self.precision).removeprefix("torch.")
             raise NonFiniteError(
                 f"{what} must be finite; the model gives NaN or infinite ones in {name}. "
