@@ -146,7 +146,6 @@ class FewerPrompts(RolloutEngine):
         Raises:
             TooLittleMemoryError: If those of a single prompt do not fit.
         """
-
         if policy.lockstep.together:
             return self._engine.sample(policy, encoded, group_size, seeds, starts)
 

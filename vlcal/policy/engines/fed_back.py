@@ -79,7 +79,7 @@ class FedBackCertainty(GroupEngine):
         told = [levels[level] if length else [] for level, length in zip(nearest, lengths, strict=True)]
         begun = [[*first.tokens[row, :length].tolist(), *told[row]] for row, length in enumerate(lengths)]
         some = max(begun)  # stands in for a row that is told nothing, so that all others begin in one pass
-        if not some:
+        if not policy.lockstep.any(bool(some)):
             return first
         rest = super().sample(policy, encoded, group_size, seeds, [start or some for start in begun])
         width, pad_token = max(first.tokens.shape[1], rest.tokens.shape[1]), policy.pad_token_id
@@ -121,9 +121,10 @@ class FedBackCertainty(GroupEngine):
     ) -> Float[Tensor, " N"]:
         """The likelihood of the reading of each completion, at temperature 1."""
         likelihood = torch.ones(len(sampled), device=vision.device)
-        if not vision.any():
+        places = vision.nonzero()[:, 1]
+        if not policy.lockstep.any(len(places) > 0):
             return likelihood
-        asked = int(vision.nonzero()[:, 1].max()) + 1
+        asked = int(places.max()) + 1 if len(places) else 1
         continuations = Continuations.of(encoded, sampled.tokens[:, :asked], sampled.mask[:, :asked])
         with policy.evaluating():
             for part in policy.micro_batches(continuations, BUDGET):
