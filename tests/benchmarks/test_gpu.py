@@ -49,7 +49,7 @@ def test_the_demonstration_runs_where_it_is_told_to(place: Place) -> None:
 def test_sampling_is_measured_beside_generate(place: Place) -> None:
     found = beside_generate(place, SIZES["tiny"].beside)
 
-    part = r"\d+\.\d\d \(\d+\.\d\d s\)"
+    part = r"\d+\.\d\d s, \d+\.\d\d s: \d+\.\d\d"
     assert re.fullmatch(rf"images to completions {part}, features to completions {part}", found)
 
 
