@@ -115,7 +115,7 @@ def test_a_config_states_nothing_that_its_recipe_states(config: Path) -> None:
 
 
 def test_a_config_names_the_strategy_in_which_ranks_share_the_weights(small: Arguments) -> None:
-    cli = Cli([*small(HARDWARE[0]), "--trainer.strategy", "vlcal.modules.ShardedStrategy"], run=False)
+    cli = Cli([*small(HARDWARE[0]), "--trainer.strategy", "sharded"], run=False)
 
     assert isinstance(cli.trainer.strategy, ShardedStrategy)
     assert isinstance(cli.trainer.strategy.checkpoint_io, WholeCheckpoints)

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from lightning.pytorch.strategies import ModelParallelStrategy, ParallelStrategy
+from lightning.pytorch.strategies import ModelParallelStrategy, ParallelStrategy, StrategyRegistry
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
@@ -127,3 +127,6 @@ class ShardedStrategy(ModelParallelStrategy):
 def _on_cpu(value: Tensor, kept: bool) -> Tensor:
     together = whole(value.detach())
     return together.cpu() if kept else torch.empty(0)
+
+
+StrategyRegistry.register("sharded", ShardedStrategy, "Ranks share the weights of every block (FSDP2).")

@@ -55,7 +55,7 @@ class SupervisedModule(PolicyModule):
 
         def losses() -> Iterator[Tensor]:
             sums.clear()
-            for rows in self.limits.some(len(batch.prompts)):
+            for rows in self.limits.some(self.policy, len(batch.prompts)):
                 # So that every token of the step counts alike, in whichever pass and on whichever rank it is.
                 loss = self._sum(batch.select(rows)) / max(total, 1)
                 sums.append(float(loss.detach()))
@@ -70,7 +70,9 @@ class SupervisedModule(PolicyModule):
         """The loss on held-out demonstrations."""
         tokens = int(self._imitated(batch).sum())
         some = self.limits.some
-        parts = self.limits.retried(lambda: [self._sum(batch.select(rows)) for rows in some(len(batch.prompts))])
+        parts = self.limits.retried(
+            lambda: [self._sum(batch.select(rows)) for rows in some(self.policy, len(batch.prompts))]
+        )
         self.log("val/loss", sum(parts) / max(tokens, 1), prog_bar=True, batch_size=tokens, sync_dist=True)
 
     def _sum(self, batch: DemonstrationBatch) -> Tensor:

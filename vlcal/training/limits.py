@@ -48,10 +48,11 @@ class Limits:
                 self._smaller = partial(self._fewer_tokens, rows, rows * (part.encoded.length + width))
             yield part
 
-    def some(self, prompts: int) -> Iterator[list[int]]:
+    def some(self, policy: Policy, prompts: int) -> Iterator[list[int]]:
         """The indices of so many prompts, as many at once as are sampled or imitated."""
         for rows in cut(list(range(prompts)), self.prompts):
-            self._smaller = partial(self._fewer_prompts, len(rows))
+            if not policy.lockstep.together:
+                self._smaller = partial(self._fewer_prompts, len(rows))
             yield rows
 
     def retried(self, attempt: Callable[[], Item], ahead: Callable[[], object] = lambda: None) -> Item:
@@ -156,5 +157,7 @@ class FewerPrompts(RolloutEngine):
             )
             return self._engine.sample(policy, some, group_size, [seeds[row] for row in rows], begun)
 
-        whole: Rollouts = joined(self._limits.retried(lambda: [of(rows) for rows in self._limits.some(len(encoded))]))
+        whole: Rollouts = joined(
+            self._limits.retried(lambda: [of(rows) for rows in self._limits.some(policy, len(encoded))])
+        )
         return replace(whole, tokens=whole.tokens.masked_fill(~whole.mask, policy.pad_token_id))
