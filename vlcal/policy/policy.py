@@ -137,7 +137,7 @@ class Policy(nn.Module):
         with torch.no_grad() if self.vision_frozen else nullcontext():
             encoded = encoded_prompts(self.backbone, moved, tuple(len(images) for images in prompts.images))
         blocks = () if encoded.features is None else encoded.features.pooler_output
-        if blocks or self.lockstep.together:
+        if len(blocks) or self.lockstep.together:
             largest = [block.detach().abs().amax() for block in blocks] or [torch.zeros((), device=self.device)]
             self.headless.require_finite("Features of images", torch.stack(largest))
         return replace(encoded, questions=tuple(zip(texts, prompts.images, strict=True)))
