@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from lightning import Trainer, seed_everything
 
-from vlcal.commands.foreign import mute
-
-
-def test_seeds_are_not_announced_and_a_missing_gpu_is_said_in_words(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    mute()
-    with caplog.at_level(logging.INFO):
-        seed_everything(3)
-        Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, default_root_dir=tmp_path)
-    assert caplog.messages == ["No GPU was found: the processor computes."]
+def test_seeds_are_not_announced_and_a_missing_gpu_is_said_in_words(tmp_path: Path) -> None:
+    asked = "from vlcal.commands.foreign import mute; mute(); from lightning import Trainer, seed_everything"
+    made = f"seed_everything(3); Trainer(accelerator='cpu', logger=False, default_root_dir={str(tmp_path)!r})"
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", f"{asked}; {made}"], capture_output=True, text=True, check=True, env=environment
+    )
+    assert "No GPU was found: the processor computes." in done.stderr and "eed set" not in done.stderr
 
 
 def test_weights_load_without_a_bar_where_nobody_sees_it_move() -> None:

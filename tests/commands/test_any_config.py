@@ -159,7 +159,7 @@ def test_a_file_of_any_yaml_or_none_is_refused_and_no_traceback(config: Path, co
 def test_null_where_a_number_belongs_is_refused_by_the_part(config: Path) -> None:
     write(config, ("model", "init_args", "sampling", "init_args", "training", "init_args", "max_new_tokens"), None)
 
-    with pytest.raises(UserError, match="`config` must give every part what it takes, and GroupEngine was .*None"):
+    with pytest.raises(UserError, match="`config` must give every part what it takes, and FedBackCertainty was .*None"):
         Cli(["--config", str(config)], run=False)
 
 
