@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from vlcal.demo import BASE
+from vlcal.errors import UserError
 from vlcal.policy import Continuations, EncodedPrompts, FedBackCertainty, GroupEngine, Policy, PolicySpec
 from vlcal.policy.engines.base import written
 from vlcal.text import Grammar, parse
 from vlcal.text.spans import token_masks
+from vlcal.training import Sampling
 from vlcal.types import PromptBatch, Rollouts
 
 FORM = Grammar(instructions="")
@@ -74,3 +76,18 @@ def test_responses_without_an_analysis_or_cut_short_stay_as_they_are(
 
         assert told.texts == plain.texts and not told.forced.any()
         assert torch.equal(told.tokens, plain.tokens) and torch.equal(told.log_probs, plain.log_probs)
+
+
+def test_levels_that_a_response_is_not_read_by_are_refused_and_one_telling_engine_of_two_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(
+        UserError, match=r"`grammar.levels` of FedBackCertainty must be .*\(0, 1, 2\); got \(0, 1,.* 10\)"
+    ):
+        Sampling(training=FED_BACK, validation=FED_BACK).check(Grammar(levels=(0, 1, 2)))
+
+    Sampling(training=FED_BACK, validation=FED_BACK).check(FORM)
+    Sampling().check(FORM)
+    assert not caplog.messages
+    Sampling(training=ENGINE, validation=FED_BACK).check(FORM)
+    assert "one is FedBackCertainty and the other is not" in caplog.text

@@ -70,6 +70,7 @@ class ReinforcementModule(PolicyModule):
         super().__init__(policy, optimization, guard)
         if malformed_patience < 1:
             raise UserError(f"`malformed_patience` must be at least 1 batch; got {malformed_patience}.")
+        sampling.check(pipeline.reader.grammar)
         self.pipeline = pipeline
         self.sampling = sampling
         self.update = update

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass, field
 
 from vlcal.errors import UserError
 from vlcal.parts import fresh_defaults
-from vlcal.policy import GroupEngine, RolloutEngine, TransformersEngine
+from vlcal.policy import FedBackCertainty, GroupEngine, RolloutEngine, TransformersEngine
+from vlcal.text import Grammar
 from vlcal.training.starts import FreeStarts, Starts
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,25 @@ class Sampling:
         self.validation_group_size = validation_group_size
         self.chunk_prompts = chunk_prompts
         self.starts = starts
+
+    def check(self, grammar: Grammar) -> None:
+        """Refuse engines that write other levels into a response than it is read by; warn where only one writes any.
+
+        Args:
+            grammar: What responses are read by.
+        """
+        telling = [engine for engine in (self.training, self.validation) if isinstance(engine, FedBackCertainty)]
+        for engine in telling:
+            if engine.grammar.levels != grammar.levels:
+                raise UserError(
+                    "`grammar.levels` of FedBackCertainty must be those that responses are read by, "
+                    f"{grammar.levels}; got {engine.grammar.levels}."
+                )
+        if len(telling) == 1:
+            logger.warning(
+                "Of `sampling.training` and `sampling.validation` one is FedBackCertainty and the other is not: the "
+                "responses that are validated are told of their readings, or not, unlike those that are learned from."
+            )
 
     def training_plan(self, step: int) -> SamplingPlan:
         """How a batch is sampled at a step of training."""
