@@ -77,6 +77,22 @@ def test_a_step_that_was_saved_and_not_logged_is_shown(tmp_path: Path, due: bool
     assert shown(tmp_path)[:2] == [(LOSS, 0, 5), (LOSS, 1, 4)]
 
 
+@pytest.mark.parametrize("due", [True, False])
+def test_the_first_step_is_shown_where_it_was_saved_and_nothing_was_logged(tmp_path: Path, due: bool) -> None:
+    log(tmp_path, [(ACCURACY, 0, 0.25)])
+    log(tmp_path, [(LOSS, 1, 4)], 1, due, loss=5)
+
+    assert shown(tmp_path) == [(LOSS, 0, 5), (LOSS, 1, 4), (ACCURACY, 0, 0.25)]
+
+
+def test_an_evaluation_of_a_checkpoint_stays_where_training_goes_on_from_it(tmp_path: Path) -> None:
+    log(tmp_path, FIRST, 0)
+    log(tmp_path, [(ACCURACY, 2, 0.75)])
+    log(tmp_path, [(LOSS, 2, 3)], 2)
+
+    assert shown(tmp_path) == [(LOSS, 0, 5), (LOSS, 1, 4), (LOSS, 2, 3), (ACCURACY, 1, 0.5), (ACCURACY, 2, 0.75)]
+
+
 def test_a_picture_of_a_step_stays_and_one_of_the_validation_behind_it_is_shown_once(tmp_path: Path) -> None:
     picture = torch.zeros(3, 2, 2)
     for done, names in ((0, [LOSS, "train/pictured", "val/pictured", ACCURACY]), (2, ["val/pictured", ACCURACY])):

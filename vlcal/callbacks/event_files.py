@@ -23,7 +23,7 @@ def go_on(writer: Any, done: int, validation_due: bool, last: Mapping[str, float
     """Hide what an earlier fit logged in the folder of a writer and this one logs again, and log what it could not.
 
     TensorBoard hides by steps alone. So that nothing else is hidden, what stays of the first such step is written
-    again: an evaluation ahead of training; training, where the validation behind it is to come.
+    again: evaluations by other commands; training, where the validation behind it is to come.
 
     Args:
         writer: Of TensorBoard.
@@ -34,17 +34,14 @@ def go_on(writer: Any, done: int, validation_due: bool, last: Mapping[str, float
     writer.flush()
     files = sorted(Path(writer.log_dir).glob("events.*"))
     fitted = [file for file in files if any(_of("train/", event) for event in _events(file))]
-    if not fitted:
+    if not (fitted or last):
         return
     step = done - 1 if validation_due else done
-    kept: list[Any] = []
-    if validation_due:
-        kept = max((_ahead_of_validation(file, step) for file in fitted), key=len)
-    elif not done:
-        kept = [event for file in files if file not in fitted for event in _events(file) if event.step == step]
+    trained = max((_ahead_of_validation(file, step) for file in fitted if validation_due), key=len, default=[])
+    evaluated = [event for file in files if file not in fitted for event in _events(file) if event.step == step]
     writer.close()  # TensorBoard takes what to hide from the first entry of a file
     writer.purge_step = step
-    for event in kept:
+    for event in trained + evaluated:
         writer._get_file_writer().add_event(event, walltime=event.wall_time)
     if not any(_names(event) & last.keys() for file in fitted for event in _events(file) if event.step == done - 1):
         for name, value in last.items():

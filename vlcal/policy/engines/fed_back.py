@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import pad
 
+from vlcal.functional.vocabulary import token_log_probs
 from vlcal.parts import fresh_defaults
 from vlcal.policy.engines.base import rollouts, written
 from vlcal.policy.engines.group import GroupEngine
@@ -78,10 +79,10 @@ class FedBackCertainty(GroupEngine):
         nearest = (likelihood * (len(levels) - 1)).round().long().tolist()
         told = [levels[level] if length else [] for level, length in zip(nearest, lengths, strict=True)]
         begun = [[*first.tokens[row, :length].tolist(), *told[row]] for row, length in enumerate(lengths)]
-        some = max(begun)  # stands in for a row that is told nothing, so that all others begin in one pass
-        if not policy.lockstep.any(bool(some)):
+        spare = max(begun)  # stands in for a row that is told nothing, so that all others begin in one pass
+        if not policy.lockstep.any(bool(spare)):
             return first
-        rest = super().sample(policy, encoded, group_size, seeds, [start or some for start in begun])
+        rest = super().sample(policy, encoded, group_size, seeds, [start or spare for start in begun])
         width, pad_token = max(first.tokens.shape[1], rest.tokens.shape[1]), policy.pad_token_id
         place = torch.arange(width, device=policy.device)
         known = torch.where(ahead > 0, ahead, width)  # of what the first sampling wrote
@@ -100,11 +101,9 @@ class FedBackCertainty(GroupEngine):
         ahead = OPENING["visual_confidence"]
         behind = "".join(tags[tags.index(CLOSING["analysis"]) : tags.index(ahead) + 1])
         spelled = spelled_levels(policy.tokenizer, self.grammar, "visual_confidence")
-        some = f"{ahead}{self.grammar.levels[0]}"
-        some_alone, some_and_tags = (
-            policy.tokenizer.encode(t, add_special_tokens=False) for t in (some, some + behind)
-        )
-        return [[*level, *some_and_tags[len(some_alone) :]] for level in spelled]
+        level = f"{ahead}{self.grammar.levels[0]}"
+        alone, closed = (policy.tokenizer.encode(said, add_special_tokens=False) for said in (level, level + behind))
+        return [[*tokens, *closed[len(alone) :]] for tokens in spelled]
 
     def _until_analysis_ends(self, policy: Policy, sampled: Rollouts, row: int) -> tuple[int, Bool[Tensor, " T"]]:
         """How many tokens stand ahead of the end of an analysis behind a reading, 0 without; which are the reading."""
@@ -128,8 +127,9 @@ class FedBackCertainty(GroupEngine):
         continuations = Continuations.of(encoded, sampled.tokens[:, :asked], sampled.mask[:, :asked])
         with policy.evaluating():
             for part in policy.micro_batches(continuations, BUDGET):
-                log_probs, _ = policy.score(part)
-                likelihood[part.rows] = (log_probs * vision[part.rows, :asked]).sum(1).exp()
+                reading = vision[part.rows, :asked]
+                log_probs = token_log_probs(policy.hidden(part), policy.head, part.tokens, reading)
+                likelihood[part.rows] = log_probs.sum(1).exp()
         return likelihood
 
 
